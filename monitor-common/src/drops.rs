@@ -1,0 +1,92 @@
+//! Every way to lose something in the kernel half, each with its own counter.
+
+/// Why an event, a sample or an attribution was lost.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// The ring of cgroup and process events was full.
+    EventRingFull,
+    /// The ring of stack samples was full.
+    StackRingFull,
+    /// No cgroup slot was free: the time went to `unattributed`.
+    NoSlot,
+    /// Another live thread holds the entry of this thread in the thread table.
+    ThreadTableCollision,
+    /// A timestamp taken on another CPU lay in the future.
+    ClockSkew,
+    /// A thread ran without its wake-up having been seen (while attaching, or a nested call was refused), and the kernel did not
+    /// say when it was.
+    WakeupMissed,
+    /// A thread left its CPU unseen: its time went to `unknown` until its next event. Or it was put on a CPU unseen, and the
+    /// kernel did not say when.
+    SwitchMissed,
+    /// The stack of a sample could not be read at all.
+    StackUnreadable,
+    /// A cgroup or task could not be read through its kernel structure.
+    TaskUnreadable,
+    /// A block request completed whose issue was not seen: its queue and service time are not known.
+    IssueMissed,
+}
+
+impl DropReason {
+    /// How many reasons there are.
+    pub const COUNT: usize = 10;
+
+    /// All reasons, in the order of their counters.
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::EventRingFull,
+        Self::StackRingFull,
+        Self::NoSlot,
+        Self::ThreadTableCollision,
+        Self::ClockSkew,
+        Self::WakeupMissed,
+        Self::SwitchMissed,
+        Self::StackUnreadable,
+        Self::TaskUnreadable,
+        Self::IssueMissed,
+    ];
+
+    /// The value of the label `reason`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::EventRingFull => "event_ring_full",
+            Self::StackRingFull => "stack_ring_full",
+            Self::NoSlot => "no_slot",
+            Self::ThreadTableCollision => "thread_table_collision",
+            Self::ClockSkew => "clock_skew",
+            Self::WakeupMissed => "wakeup_missed",
+            Self::SwitchMissed => "switch_missed",
+            Self::StackUnreadable => "stack_unreadable",
+            Self::TaskUnreadable => "task_unreadable",
+            Self::IssueMissed => "issue_missed",
+        }
+    }
+
+    /// What the user can do about it.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::EventRingFull => "raise --event-ring-size",
+            Self::StackRingFull => "raise --stack-ring-size or lower --frequency",
+            Self::NoSlot => "raise --max-cgroups",
+            Self::ThreadTableCollision => "raise --max-threads",
+            Self::ClockSkew => "check the clock source: CPUs disagree about the time",
+            Self::WakeupMissed => "expected for a few threads while attaching",
+            Self::SwitchMissed => "expected where the platform hides its own threads from tracing",
+            Self::StackUnreadable => "the user stack was not resident",
+            Self::TaskUnreadable => "report it with the kernel version",
+            Self::IssueMissed => "expected for the requests in flight while attaching",
+        }
+    }
+}
+
+/// The counters of one CPU, indexed by [`DropReason`]; padded to a cache line so that CPUs do not share one.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct DropCounters {
+    /// Losses by reason.
+    pub by_reason: [u64; DropReason::COUNT],
+    /// Explicit padding to whole cache lines.
+    pub padding: [u64; 6],
+}
+
+const _: () = assert!(size_of::<DropCounters>() == 128);

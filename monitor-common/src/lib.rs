@@ -1,0 +1,20 @@
+//! What crosses the boundary between the kernel half and the daemon, and nothing else: records, histogram buckets,
+//! drop reasons, tunables, kernel offsets.
+//!
+//! Contract: every record is `repr(C)` with explicit padding and its size is asserted at compile time, so both sides
+//! agree although two compilers build them.
+#![no_std]
+
+pub mod block;
+pub mod bucket;
+pub mod drops;
+pub mod event;
+pub mod offset;
+pub mod process;
+pub mod sched;
+pub mod stack;
+pub mod state;
+pub mod tunable;
+
+#[cfg(feature = "user")]
+mod pod;

@@ -1,0 +1,43 @@
+//! What the stack ring carries: one sample, its head followed by the kernel frames and then the user frames, innermost
+//! first, 8 bytes each.
+
+/// Most frames kept of each half of a stack (the kernel's own limit, `kernel.perf_event_max_stack`).
+pub const MAX_FRAMES: usize = 127;
+
+/// The head of a sample.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct StackHeader {
+    /// `CLOCK_MONOTONIC` ns.
+    pub at_ns: u64,
+    /// The cgroup of the thread.
+    pub cgroup_id: u64,
+    /// The sampling period: what this sample stands for, ns. It also tells sessions of different frequency apart.
+    pub period_ns: u64,
+    /// The process.
+    pub tgid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The CPU.
+    pub cpu: u32,
+    /// Bytes of kernel frames.
+    pub kernel_bytes: u32,
+    /// Bytes of user frames.
+    pub user_bytes: u32,
+    /// 1 if the thread is a kernel thread.
+    pub is_kernel_thread: u32,
+    /// The thread's name.
+    pub comm: [u8; 16],
+}
+
+const _: () = assert!(size_of::<StackHeader>() == 64);
+
+/// A sample with room for the longest stacks, as the kernel half builds it.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct StackSample {
+    /// Head.
+    pub header: StackHeader,
+    /// Frames: the kernel's, then at once the user's.
+    pub frames: [u64; 2 * MAX_FRAMES],
+}

@@ -1,0 +1,58 @@
+//! What user space sets before load. The globals are frozen, so the verifier sees constants and prunes what is off.
+
+use crate::state::SYSCALL_LIMIT;
+
+/// Sizes and choices of one run.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Tunables {
+    /// CPUs that can ever be online: the stride of per-CPU records.
+    pub cpus: u32,
+    /// Copies of each distribution; CPUs share a copy when there are more CPUs.
+    pub lanes: u32,
+    /// Entries of the thread table less one; entries are a power of two.
+    pub thread_mask: u32,
+    /// Where the identity of a task comes from: [`IDENTITY_V2`], or the index of a v1 controller's css.
+    pub identity_subsys: u32,
+    /// `hierarchy_id` of the hierarchy that gives the identity; events of others are not sent.
+    pub hierarchy_id: u32,
+    /// 1 if CPUs share distributions, which then need atomic additions.
+    pub shared_lanes: u32,
+    /// Copies of each distribution of block latencies.
+    pub block_lanes: u32,
+    /// 1 if CPUs share those.
+    pub block_shared_lanes: u32,
+    /// `hierarchy_id` of the hierarchy that block requests are charged to; its events are sent too.
+    pub block_hierarchy_id: u32,
+    /// 1 if the tracepoints of a block request have its queue as first argument (before 5.11).
+    pub block_queue_argument: u32,
+    /// The number of `QUEUE_FLAG_STATS`: such a queue stamps the issue of its requests. [`STATS_BIT_NONE`] where that stamp is not
+    /// exact.
+    pub block_stats_bit: u32,
+}
+
+/// `block_stats_bit` of a kernel that stamps with a clock it read earlier.
+pub const STATS_BIT_NONE: u32 = u32::MAX;
+
+/// `identity_subsys` of cgroup v2.
+pub const IDENTITY_V2: u32 = u32::MAX;
+
+impl Tunables {
+    /// What a kernel half that nobody configured would run with.
+    pub const DEFAULT: Self = Self {
+        cpus: 1,
+        lanes: 1,
+        thread_mask: 0,
+        identity_subsys: IDENTITY_V2,
+        hierarchy_id: 0,
+        shared_lanes: 0,
+        block_lanes: 1,
+        block_shared_lanes: 0,
+        block_hierarchy_id: 0,
+        block_queue_argument: 0,
+        block_stats_bit: STATS_BIT_NONE,
+    };
+}
+
+/// The class of each system call of this architecture, a [`crate::state::SyscallClass`] each.
+pub type SyscallClasses = [u8; SYSCALL_LIMIT];

@@ -1,0 +1,34 @@
+//! The kernel half of cgscope: one object, one file per hook family, each program loaded and attached on its own.
+//!
+//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`]. What they share: [`kernel`] (reading kernel
+//! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`thread`] (the state of
+//! each thread), [`histogram`], [`drops`].
+#![no_std]
+// Inline assembly for BPF is not stable: the build sets RUSTC_BOOTSTRAP, as for `-Z build-std`.
+#![feature(asm_experimental_arch)]
+#![no_main]
+
+mod block;
+mod cgroup;
+mod config;
+mod drops;
+mod event;
+mod histogram;
+mod kernel;
+mod process;
+mod profile;
+mod sched;
+mod slot;
+mod thread;
+mod wait;
+
+/// The licence the kernel asks for: GPL-only helpers (`bpf_probe_read_kernel`, `bpf_get_stack`) need it.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // SAFETY: nothing in the programs panics: a path that did would be refused by the verifier at load.
+    unsafe { core::hint::unreachable_unchecked() }
+}

@@ -1,0 +1,300 @@
+//! The `sched` family: one program on `sched_switch`, one on `sched_wakeup` and `sched_wakeup_new`, one that takes stock of
+//! the threads that are there before them.
+//!
+//! Attribution: runqueue wait belongs to the thread that waited (`next`), never to `current` or the waker. The idle task
+//! is nobody.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    macros::{btf_tracepoint, map, raw_tracepoint},
+    maps::Array,
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
+use monitor_common::{
+    drops::DropReason,
+    sched::{CALIBRATION_INTERVAL_NS, Cpu, Latency, Thread},
+    state::ThreadState,
+};
+
+use crate::{
+    drops, histogram,
+    kernel::{self, Direct, Probe, Read, Task},
+    thread::{self, NEW, Transition},
+    wait,
+};
+
+/// Each CPU, for two things: to notice when a thread left unseen (some platforms hide the threads of their own agent from every
+/// tracepoint while they are current, which halves the pairs), and to relate the scheduler's clock to everyone's.
+#[map]
+static CPUS: Array<Cpu> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+const TASK_DEAD: u32 = 0x80;
+
+/// `sched_switch(bool preempt, struct task_struct *prev, struct task_struct *next, ...)`.
+#[btf_tracepoint(function = "sched_switch")]
+pub fn sched_switch(ctx: BtfTracePointContext) -> i32 {
+    on_switch::<Direct>(ctx.arg::<usize>(0) & 1 != 0, Task::new(ctx.arg(1)), Task::new(ctx.arg(2)));
+    0
+}
+
+/// The same where the verifier does not type arguments.
+#[raw_tracepoint(tracepoint = "sched_switch")]
+pub fn sched_switch_raw(ctx: RawTracePointContext) -> i32 {
+    on_switch::<Probe>(ctx.arg::<usize>(0) & 1 != 0, Task::new(ctx.arg(1)), Task::new(ctx.arg(2)));
+    0
+}
+
+/// `sched_wakeup(struct task_struct *p)`.
+#[btf_tracepoint(function = "sched_wakeup")]
+pub fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    on_wakeup::<Direct>(Task::new(ctx.arg(0)));
+    0
+}
+
+/// The same where the verifier does not type arguments.
+#[raw_tracepoint(tracepoint = "sched_wakeup")]
+pub fn sched_wakeup_raw(ctx: RawTracePointContext) -> i32 {
+    on_wakeup::<Probe>(Task::new(ctx.arg(0)));
+    0
+}
+
+/// `sched_wakeup_new(struct task_struct *p)`.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+pub fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
+    on_wakeup::<Direct>(Task::new(ctx.arg(0)));
+    0
+}
+
+/// The same where the verifier does not type arguments.
+#[raw_tracepoint(tracepoint = "sched_wakeup_new")]
+pub fn sched_wakeup_new_raw(ctx: RawTracePointContext) -> i32 {
+    on_wakeup::<Probe>(Task::new(ctx.arg(0)));
+    0
+}
+
+/// Run for each thread before the hooks are attached: what sleeps already is counted from the start. And once more after
+/// they are: what went to sleep in between is put right.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub extern "C" fn sched_threads(ctx: *mut c_void) -> i32 {
+    // SAFETY: `struct bpf_iter__task { struct bpf_iter_meta *meta; struct task_struct *task; }`.
+    let task = unsafe { *ctx.cast::<*const c_void>().add(1) };
+    if task.is_null() {
+        return 0;
+    }
+    let task = Task::<Direct>::new(task);
+    let tid = task.tid();
+    if tid == 0 {
+        return 0;
+    }
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    // Of our own CPU: that of an idle one stands still.
+    let now_ns = kernel::current().runqueue_clock_ns();
+    let Some(thread) = thread::entry(task, tid) else { return 0 };
+    // Of a thread that is known already, only this can be wrong: that it runs.
+    let is_on_cpu = task.is_on_cpu();
+    if thread.state != NEW && (is_on_cpu || thread.state != ThreadState::Running as u8) {
+        return 0;
+    }
+    let state = match task.state() {
+        _ if is_on_cpu => ThreadState::Running,
+        0 => ThreadState::Runnable,
+        dead if dead & TASK_DEAD != 0 => {
+            thread.tid = 0;
+            return 0;
+        }
+        blocked => wait::classify(task, task, blocked, thread),
+    };
+    move_to(thread, cpu, state as u8, now_ns, |_| {});
+    0
+}
+
+#[inline(always)]
+fn on_switch<R: Read>(is_preempted: bool, previous: Task<R>, next: Task<R>) {
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let now_ns = previous.runqueue_clock_ns();
+    let (previous_tid, next_tid) = (previous.tid(), next.tid());
+    let mut late_ns = 0;
+    if let Some(record) = CPUS.get_ptr_mut(cpu) {
+        // SAFETY: the record of this CPU, with interrupts off.
+        let record = unsafe { &mut *record };
+        let expected = core::mem::replace(&mut record.tid, next_tid);
+        if expected != previous_tid && expected != 0 {
+            lose(expected, cpu, now_ns);
+        }
+        late_ns = lateness_ns(record, now_ns);
+    }
+    if previous_tid != 0 {
+        switch_out(is_preempted, previous, previous_tid, cpu, now_ns);
+    }
+    if next_tid != 0 {
+        switch_in(next, next_tid, cpu, now_ns, late_ns);
+    }
+}
+
+/// How late the scheduler's clock of this CPU is; see [`Cpu`].
+#[inline(always)]
+fn lateness_ns(record: &mut Cpu, now_ns: u64) -> u64 {
+    // SAFETY: no arguments.
+    let distance_ns = unsafe { bpf_ktime_get_ns() }.wrapping_sub(now_ns);
+    if record.calibrated_at_ns == 0 {
+        record.least_distance_ns = distance_ns;
+    }
+    // Signed: the distance wraps where the scheduler's clock began earlier.
+    if (distance_ns.wrapping_sub(record.least_distance_ns) as i64) < 0 {
+        record.least_distance_ns = distance_ns;
+    }
+    if now_ns.wrapping_sub(record.calibrated_at_ns) > CALIBRATION_INTERVAL_NS {
+        record.ktime_distance_ns = record.least_distance_ns;
+        record.least_distance_ns = distance_ns;
+        record.calibrated_at_ns = now_ns;
+    }
+    let late_ns = distance_ns.wrapping_sub(record.ktime_distance_ns) as i64;
+    if late_ns > 0 { late_ns as u64 } else { 0 }
+}
+
+/// A thread that is no longer on its CPU although nobody saw it leave: what it does since is not known.
+#[inline(never)]
+fn lose(tid: u32, cpu: u32, now_ns: u64) {
+    let Some(thread) = thread::known(tid) else { return };
+    if thread.state == ThreadState::Running as u8 && thread.cpu == cpu {
+        drops::count(DropReason::SwitchMissed);
+        move_to(thread, cpu, ThreadState::Unknown as u8, now_ns, |_| {});
+    }
+}
+
+#[inline(always)]
+fn switch_out<R: Read>(is_preempted: bool, task: Task<R>, tid: u32, cpu: u32, now_ns: u64) {
+    let Some(thread) = thread::entry(task, tid) else { return };
+    if thread.state != ThreadState::Running as u8 {
+        // It was put on this CPU unseen: the switch was from a thread that is hidden from us.
+        let arrived_ns = task.last_arrival_ns();
+        if (thread.since_ns..=now_ns).contains(&arrived_ns) && arrived_ns != 0 {
+            arrive(thread, cpu, arrived_ns, 0);
+        } else {
+            drops::count(DropReason::SwitchMissed);
+        }
+    }
+    thread::follow_cgroup(task, thread, cpu, now_ns);
+    if thread.state == ThreadState::Running as u8 {
+        if let Some(on_cpu_ns) = histogram::elapsed_ns(thread.since_ns, now_ns) {
+            record(thread, cpu, Latency::OnCpu, on_cpu_ns);
+        }
+    }
+
+    let state = task.state();
+    let is_dead = state & TASK_DEAD != 0;
+    let to = if is_dead {
+        NEW
+    } else if is_preempted || state == 0 {
+        if task.is_throttled() { ThreadState::Throttled as u8 } else { ThreadState::Runnable as u8 }
+    } else {
+        wait::classify(task, kernel::current(), state, thread) as u8
+    };
+
+    let voluntary = task.voluntary_switches();
+    let is_voluntary = voluntary != thread.voluntary;
+    thread.voluntary = voluntary;
+    let system_time_ns = task.system_time_ns();
+    let system_ns = system_time_ns.wrapping_sub(thread.system_time_ns);
+    thread.system_time_ns = system_time_ns;
+
+    thread.switched_out_ns = now_ns;
+    move_to(thread, cpu, to, now_ns, |record| {
+        record.system_time_ns = record.system_time_ns.wrapping_add(system_ns);
+        // One increment whose place depends, not two branches: the verifier walks each path.
+        record.voluntary_switches += u64::from(is_voluntary);
+        record.involuntary_switches += u64::from(!is_voluntary);
+    });
+    if is_dead {
+        thread.tid = 0;
+    }
+}
+
+#[inline(always)]
+fn switch_in<R: Read>(task: Task<R>, tid: u32, cpu: u32, now_ns: u64, late_ns: u64) {
+    let Some(thread) = thread::entry(task, tid) else { return };
+    // A process is moved while it sleeps, and goes on in its new cgroup: its first time on a CPU belongs there.
+    thread::follow_cgroup(task, thread, cpu, now_ns);
+    if thread.state != NEW && !is_waiting_for_cpu(thread.state) {
+        // It was woken unseen: the waker is hidden from us, or our program was refused in a nested call.
+        let queued_ns = task.last_queued_ns();
+        if (thread.since_ns..=now_ns).contains(&queued_ns) && queued_ns != 0 {
+            move_to(thread, cpu, ThreadState::Runnable as u8, queued_ns, |r| r.wakeups += 1);
+        } else {
+            drops::count(DropReason::WakeupMissed);
+        }
+    }
+    arrive(thread, cpu, now_ns, late_ns);
+}
+
+#[inline(always)]
+fn is_waiting_for_cpu(state: u8) -> bool {
+    state == ThreadState::Runnable as u8 || state == ThreadState::Throttled as u8
+}
+
+/// A thread is put on a CPU, `late_ns` after the instant its time is accounted from.
+#[inline(always)]
+fn arrive(thread: &mut Thread, cpu: u32, now_ns: u64, late_ns: u64) {
+    let from = thread.state;
+    if from == ThreadState::Runnable as u8 {
+        if let Some(wait_ns) = histogram::elapsed_ns(thread.since_ns, now_ns) {
+            record(thread, cpu, Latency::Runqueue, wait_ns + late_ns);
+        }
+    }
+    if thread.switched_out_ns != 0 {
+        if let Some(off_ns) = histogram::elapsed_ns(thread.switched_out_ns, now_ns) {
+            record(thread, cpu, Latency::OffCpu, off_ns);
+        }
+    }
+    let is_migrated = thread.cpu != cpu && thread.cpu != u32::MAX;
+    thread.cpu = cpu;
+    move_to(thread, cpu, ThreadState::Running as u8, now_ns, |record| {
+        record.migrations += u64::from(is_migrated);
+    });
+}
+
+#[inline(always)]
+fn on_wakeup<R: Read>(task: Task<R>) {
+    let tid = task.tid();
+    if tid == 0 {
+        return;
+    }
+    let Some(thread) = thread::entry(task, tid) else { return };
+    // A thread that is woken before it has left its CPU goes on running; one that is woken twice waits since the first time.
+    if thread.state == ThreadState::Running as u8 || thread.state == ThreadState::Runnable as u8 {
+        return;
+    }
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let now_ns = task.runqueue_clock_ns();
+    move_to(thread, cpu, ThreadState::Runnable as u8, now_ns, |record| record.wakeups += 1);
+}
+
+/// Moves a thread to a state at an instant.
+#[inline(always)]
+fn move_to(
+    thread: &mut Thread,
+    cpu: u32,
+    to: u8,
+    now_ns: u64,
+    counters: impl Fn(&mut monitor_common::sched::SlotTime),
+) {
+    thread::apply(thread, cpu, Transition { from: thread.state, to, now_ns }, counters);
+    thread.state = to;
+    thread.since_ns = now_ns;
+}
+
+/// Records a latency for a thread's slot, and for the slot it is watched in.
+#[inline(always)]
+fn record(thread: &Thread, cpu: u32, latency: Latency, latency_ns: u64) {
+    thread::record(thread.slot, cpu, latency, latency_ns);
+    if thread.watching != 0 {
+        thread::record(thread.watching, cpu, latency, latency_ns);
+    }
+}

@@ -1,0 +1,194 @@
+//! The table of threads, and moving a thread's time from state to state.
+//!
+//! Contract: see [`monitor_common::sched`]. An entry is written under the runqueue lock of its thread, which the hooks
+//! hold, so it needs no lock of its own; the record of a slot is written by its own CPU with interrupts off.
+
+use core::sync::atomic::{Ordering, compiler_fence};
+
+use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
+use monitor_common::{
+    drops::DropReason,
+    sched::{Latency, SlotLatency, SlotTime, Thread},
+    state::ThreadState,
+};
+
+use crate::{
+    config::tunable,
+    drops, histogram,
+    kernel::{Read, Task},
+    slot,
+};
+
+/// Live threads, at `tid & thread_mask`.
+#[map]
+static THREADS: Array<Thread> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Time by state, at `slot * cpus + cpu`.
+#[map]
+static SLOT_TIMES: Array<SlotTime> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Distributions, at `slot * lanes + lane`.
+#[map]
+static SLOT_LATENCIES: Array<SlotLatency> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The entry of a thread that has one.
+#[inline(always)]
+pub fn known(tid: u32) -> Option<&'static mut Thread> {
+    let pointer = THREADS.get_ptr_mut(tid & tunable!(thread_mask))?;
+    // SAFETY: map values live as long as the map; the runqueue lock keeps others away.
+    let thread = unsafe { &mut *pointer };
+    (thread.tid == tid).then_some(thread)
+}
+
+/// The entry of a thread, made if it is new; `None` when another live thread holds it.
+#[inline(always)]
+pub fn entry<R: Read>(task: Task<R>, tid: u32) -> Option<&'static mut Thread> {
+    let pointer = THREADS.get_ptr_mut(tid & tunable!(thread_mask))?;
+    // SAFETY: map values live as long as the map; the runqueue lock keeps others away.
+    let thread = unsafe { &mut *pointer };
+    if thread.tid != tid {
+        if thread.tid != 0 {
+            drops::count(DropReason::ThreadTableCollision);
+            return None;
+        }
+        let cgroup_id = task.cgroup_id();
+        *thread = Thread {
+            tid,
+            cgroups: task.cgroups(),
+            slot: slot::of_task(task, cgroup_id),
+            system_time_ns: task.system_time_ns(),
+            voluntary: task.voluntary_switches(),
+            cpu: u32::MAX,
+            state: NEW,
+            ..Thread::default()
+        };
+    }
+    Some(thread)
+}
+
+/// The state of an entry just made: it has no time to be moved out of.
+pub const NEW: u8 = u8::MAX;
+
+/// The records of one slot on this CPU.
+#[inline(always)]
+pub fn time(slot: u32, cpu: u32) -> Option<&'static mut SlotTime> {
+    let pointer = SLOT_TIMES.get_ptr_mut(slot * tunable!(cpus) + cpu)?;
+    // SAFETY: map values live as long as the map; only this CPU writes this record.
+    Some(unsafe { &mut *pointer })
+}
+
+/// Records a latency for one slot.
+#[inline(always)]
+pub fn record(slot: u32, cpu: u32, latency: Latency, latency_ns: u64) {
+    let lane = if tunable!(shared_lanes) == 0 { cpu } else { cpu & (tunable!(lanes) - 1) };
+    if let Some(record) = SLOT_LATENCIES.get_ptr_mut(slot * tunable!(lanes) + lane) {
+        // SAFETY: the pointer is into a map value, and the index is one of its histograms.
+        unsafe { histogram::record(&raw mut (*record).histograms[latency as usize], latency_ns) };
+    }
+}
+
+/// Opens and closes the writing of a record: readers retry while `seq` is odd or has moved.
+#[inline(always)]
+fn write(record: &mut SlotTime, update: impl FnOnce(&mut SlotTime)) {
+    // SAFETY: a valid reference. Volatile and fenced so that the marks stay outside the update; x86 keeps the order of stores.
+    unsafe { core::ptr::write_volatile(&raw mut record.seq, record.seq | 1) };
+    compiler_fence(Ordering::SeqCst);
+    update(record);
+    compiler_fence(Ordering::SeqCst);
+    // SAFETY: as above.
+    unsafe { core::ptr::write_volatile(&raw mut record.seq, (record.seq | 1).wrapping_add(1)) };
+}
+
+/// What changes in one slot when a thread moves from one state to another.
+#[derive(Clone, Copy)]
+pub struct Transition {
+    /// The state it leaves; [`NEW`] for a thread that had none.
+    pub from: u8,
+    /// The state it enters; [`NEW`] for a thread that ends.
+    pub to: u8,
+    /// When.
+    pub now_ns: u64,
+}
+
+#[inline(always)]
+fn leave(record: &mut SlotTime, state: u8, now_ns: u64) {
+    if (state as usize) < ThreadState::COUNT {
+        let accumulator = &mut record.states[state as usize];
+        accumulator.offset_ns = accumulator.offset_ns.wrapping_add(now_ns);
+        accumulator.threads = accumulator.threads.wrapping_sub(1);
+    }
+}
+
+#[inline(always)]
+fn enter(record: &mut SlotTime, state: u8, now_ns: u64) {
+    if (state as usize) < ThreadState::COUNT {
+        let accumulator = &mut record.states[state as usize];
+        accumulator.offset_ns = accumulator.offset_ns.wrapping_sub(now_ns);
+        accumulator.threads = accumulator.threads.wrapping_add(1);
+    }
+}
+
+/// Moves a thread's time in its slot, with `counters` for what else the hook counts there; then in the slot it is watched in, if any.
+#[inline(always)]
+pub fn apply(
+    thread: &mut Thread,
+    cpu: u32,
+    transition: Transition,
+    counters: impl Fn(&mut SlotTime),
+) {
+    if let Some(record) = time(thread.slot, cpu) {
+        write(record, |record| {
+            leave(record, transition.from, transition.now_ns);
+            enter(record, transition.to, transition.now_ns);
+            counters(record);
+        });
+    }
+    if thread.watch_slot != 0 || thread.watching != 0 {
+        watch(thread, cpu, transition, counters);
+    }
+}
+
+/// The same for a watched thread. A watch begins and ends at a transition, where what was open is known.
+#[inline(always)]
+fn watch(thread: &mut Thread, cpu: u32, transition: Transition, counters: impl Fn(&mut SlotTime)) {
+    let was_watched = thread.watching == thread.watch_slot;
+    if !was_watched && thread.watching != 0 {
+        if let Some(record) = time(thread.watching, cpu) {
+            write(record, |record| leave(record, transition.from, transition.now_ns));
+        }
+    }
+    thread.watching = thread.watch_slot;
+    if thread.watching == 0 {
+        return;
+    }
+    if let Some(record) = time(thread.watching, cpu) {
+        write(record, |record| {
+            if was_watched {
+                leave(record, transition.from, transition.now_ns);
+                counters(record);
+            }
+            enter(record, transition.to, transition.now_ns);
+        });
+    }
+}
+
+/// Moves a thread that has changed its cgroup to the slot of the new one. What it did since its last event counts for the old.
+#[inline(always)]
+pub fn follow_cgroup<R: Read>(task: Task<R>, thread: &mut Thread, cpu: u32, now_ns: u64) {
+    // The address alone: one load where the id takes four. It stays the thread's own until it is moved.
+    let cgroups = task.cgroups();
+    if cgroups == thread.cgroups {
+        return;
+    }
+    thread.cgroups = cgroups;
+    let slot = slot::of_task(task, task.cgroup_id());
+    if slot != thread.slot {
+        if let Some(record) = time(thread.slot, cpu) {
+            write(record, |record| leave(record, thread.state, now_ns));
+        }
+        if let Some(record) = time(slot, cpu) {
+            write(record, |record| enter(record, thread.state, now_ns));
+        }
+        thread.slot = slot;
+    }
+}

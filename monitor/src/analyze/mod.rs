@@ -1,0 +1,7 @@
+//! Findings from data handed in. Pure: no I/O, no clock, cannot fail.
+
+mod overview;
+mod window;
+
+pub use overview::{Activity, Quantiles, StateShare, overview, together};
+pub use window::{Change, Series, SubjectWindow, Window};

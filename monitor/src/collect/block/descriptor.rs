@@ -1,0 +1,155 @@
+//! What the family measures: for containers, and for disks as a whole under names of their own, so that a sum over
+//! containers counts nothing twice.
+
+use crate::metric::{Descriptor, Kind, Scope, Unit};
+
+const COMPLETE: &str = "tracepoint block:block_rq_complete";
+
+/// The metrics of one scope.
+pub(super) struct Set {
+    pub operations: &'static Descriptor,
+    pub bytes: &'static Descriptor,
+    pub latency: &'static Descriptor,
+    pub errors: &'static Descriptor,
+}
+
+macro_rules! descriptor {
+    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $scope:ident, $labels:expr, $source:expr, $help:literal) => {
+        pub(super) static $static: Descriptor = Descriptor {
+            name: $name,
+            help: $help,
+            title: $title,
+            unit: Unit::$unit,
+            kind: Kind::$kind,
+            scope: Scope::$scope,
+            labels: $labels,
+            source: $source,
+            kernel_floor: "5.8",
+        };
+    };
+}
+
+descriptor!(
+    OPERATIONS,
+    "cgscope_block_operations_total",
+    "disk operations",
+    Count,
+    Counter,
+    Container,
+    &["device", "operation"],
+    COMPLETE,
+    "Requests it issued that a disk completed."
+);
+descriptor!(
+    BYTES,
+    "cgscope_block_bytes_total",
+    "disk traffic",
+    Bytes,
+    Counter,
+    Container,
+    &["device", "operation"],
+    COMPLETE,
+    "Bytes of the requests it issued that a disk completed."
+);
+descriptor!(
+    LATENCY,
+    "cgscope_block_latency_seconds",
+    "disk latency",
+    Seconds,
+    Distribution,
+    Container,
+    &["device", "operation", "phase"],
+    COMPLETE,
+    "How long its requests took: in the queue (allocated to issued), in service (issued to completed), in total. What a \
+     quota held back before is not in it: the kernel does not tell."
+);
+descriptor!(
+    ERRORS,
+    "cgscope_block_errors_total",
+    "disk errors",
+    Count,
+    Counter,
+    Container,
+    &["device"],
+    COMPLETE,
+    "Requests it issued that ended with an error."
+);
+descriptor!(
+    DISK_OPERATIONS,
+    "cgscope_block_device_operations_total",
+    "operations of all",
+    Count,
+    Counter,
+    Host,
+    &["device", "operation"],
+    COMPLETE,
+    "Requests that a disk completed, of all who issued them."
+);
+descriptor!(
+    DISK_BYTES,
+    "cgscope_block_device_bytes_total",
+    "traffic of all",
+    Bytes,
+    Counter,
+    Host,
+    &["device", "operation"],
+    COMPLETE,
+    "Bytes of the requests that a disk completed, of all who issued them."
+);
+descriptor!(
+    DISK_LATENCY,
+    "cgscope_block_device_latency_seconds",
+    "latency of all",
+    Seconds,
+    Distribution,
+    Host,
+    &["device", "operation", "phase"],
+    COMPLETE,
+    "How long the requests of a disk took: in the queue, in service, in total."
+);
+descriptor!(
+    DISK_ERRORS,
+    "cgscope_block_device_errors_total",
+    "errors of all",
+    Count,
+    Counter,
+    Host,
+    &["device"],
+    COMPLETE,
+    "Requests of a disk that ended with an error."
+);
+descriptor!(
+    IN_FLIGHT,
+    "cgscope_block_device_in_flight",
+    "in flight",
+    Count,
+    Gauge,
+    Host,
+    &["device"],
+    "/sys/dev/block/*/inflight",
+    "Requests that a disk works on now."
+);
+
+/// Everything.
+pub(in crate::collect) static DESCRIPTORS: &[&Descriptor] = &[
+    &OPERATIONS,
+    &BYTES,
+    &LATENCY,
+    &ERRORS,
+    &DISK_OPERATIONS,
+    &DISK_BYTES,
+    &DISK_LATENCY,
+    &DISK_ERRORS,
+    &IN_FLIGHT,
+];
+
+/// Of a container.
+pub(super) static OF_CONTAINER: Set =
+    Set { operations: &OPERATIONS, bytes: &BYTES, latency: &LATENCY, errors: &ERRORS };
+/// Of a disk, whoever uses it.
+pub(super) static OF_DISK: Set = Set {
+    operations: &DISK_OPERATIONS,
+    bytes: &DISK_BYTES,
+    latency: &DISK_LATENCY,
+    errors: &DISK_ERRORS,
+};

@@ -1,0 +1,198 @@
+//! Raw map values to samples: one file per family of the kernel half, with the same name.
+//!
+//! Contract: the collector owns what it reads; totals are kept per container here, so a recycled slot or a dead
+//! cgroup never takes its time with it. Reading grows with the slots that were active, not with all.
+
+mod block;
+mod cgroup;
+mod process;
+mod profile;
+mod sched;
+
+use std::{sync::Arc, time::Instant};
+
+use monitor_common::sched::{SLOT_KERNEL, SLOT_UNATTRIBUTED, SLOT_WATCH_FIRST, WATCH_SLOTS};
+
+pub use profile::attribute;
+
+use crate::{
+    container::{Container, Registry},
+    metric::{Descriptor, KtimeNs, Sample},
+    probe::{Event, EventReader, Family, Probes},
+};
+
+/// Every metric that is collected from the kernel half.
+pub static DESCRIPTORS: &[&[&Descriptor]] =
+    &[sched::DESCRIPTORS, process::DESCRIPTORS, block::DESCRIPTORS];
+
+/// A slot and whom its numbers belong to.
+#[derive(Clone, Debug)]
+pub(crate) struct Owned {
+    /// The slot.
+    pub slot: u32,
+    /// The id of the container.
+    pub owner: Arc<str>,
+}
+
+/// Reads the kernel half.
+pub struct Collector {
+    probes: Probes,
+    events: EventReader,
+    registry: Arc<Registry>,
+    cgroups: cgroup::Cgroups,
+    sched: sched::Sched,
+    process: process::Process,
+    block: block::Block,
+    watches: [Option<Arc<str>>; WATCH_SLOTS as usize],
+    /// Whose each watch was last.
+    watched_last: [Option<Arc<str>>; WATCH_SLOTS as usize],
+}
+
+impl Collector {
+    /// Takes over the kernel half.
+    pub fn new(probes: Probes, events: EventReader, registry: Arc<Registry>) -> Self {
+        Self {
+            cgroups: cgroup::Cgroups::default(),
+            sched: sched::Sched::new(&probes),
+            process: process::Process::new(&probes),
+            block: block::Block::new(&probes, &registry),
+            watches: Default::default(),
+            watched_last: Default::default(),
+            probes,
+            events,
+            registry,
+        }
+    }
+
+    /// The kernel half.
+    pub fn probes(&self) -> &Probes {
+        &self.probes
+    }
+
+    /// Reads the events that have come, and hands on those about processes.
+    pub fn read_events(&mut self, mut on_process: impl FnMut(&Event)) {
+        let Self { probes, events, registry, cgroups, block, .. } = self;
+        let identity = registry.tree().hierarchy_id;
+        events.drain(|event| match &event {
+            Event::CgroupSlot { cgroup, slot } => probes.slots.learn(*slot, *cgroup),
+            Event::CgroupMade { hierarchy, cgroup, path } if *hierarchy != identity => {
+                block.made(*hierarchy, *cgroup, path.as_deref(), registry);
+            }
+            Event::CgroupMade { cgroup, path, .. } => {
+                cgroups.made(*cgroup, path.as_deref(), registry);
+            }
+            Event::CgroupRemoved { hierarchy, cgroup } => {
+                block.removed(*hierarchy, *cgroup, Instant::now());
+                if *hierarchy == identity {
+                    cgroups.removed(*cgroup, registry, Instant::now());
+                } else {
+                    registry.died_in(*hierarchy, *cgroup);
+                }
+            }
+            Event::Forked { .. } | Event::Executed { .. } | Event::Exited { .. } => {
+                on_process(&event);
+            }
+        });
+    }
+
+    /// Measures everything once.
+    pub fn collect(&mut self) -> (KtimeNs, Vec<Sample>) {
+        self.cgroups.catch_up(&mut self.probes, &self.registry);
+        let owned = self.owned();
+        let taken = KtimeNs::now();
+        let mut samples = Vec::new();
+        if self.probes.is_whole(Family::Sched) {
+            self.sched.collect(&self.probes, &owned, taken, &mut samples);
+        }
+        if self.probes.is_whole(Family::Process) {
+            self.process.collect(&self.probes, &owned, &mut samples);
+        }
+        self.block.collect(&mut self.probes, &self.registry, &mut samples);
+        self.recycle();
+        (taken, samples)
+    }
+
+    /// Counts the time of a process's threads a second time, under an id of its own, until [`Self::unwatch`]. `None` when all
+    /// watches are taken.
+    pub fn watch(&mut self, tgid: crate::kernel::ids::Tgid) -> Option<Arc<str>> {
+        let id: Arc<str> = format!("process:{tgid}").into();
+        if self.watches.iter().flatten().any(|watched| *watched == id) {
+            return Some(id);
+        }
+        let free = self.free_watch(&id)?;
+        self.sched.set_watch(&self.probes, tgid, SLOT_WATCH_FIRST + free as u32);
+        self.watches[free] = Some(Arc::clone(&id));
+        self.watched_last[free] = Some(Arc::clone(&id));
+        Some(id)
+    }
+
+    /// A watch nobody has, ready for `id`. A thread counts in a slot until its next event: before that the slot cannot be
+    /// zeroed, or its leaving would be counted without its coming. The same process can go on there.
+    fn free_watch(&mut self, id: &Arc<str>) -> Option<usize> {
+        let is_free = |i: &usize| self.watches[*i].is_none();
+        let slot = |i: usize| SLOT_WATCH_FIRST + i as u32;
+        let mut all = 0..self.watches.len();
+        if let Some(same) = all.find(|i| is_free(i) && self.watched_last[*i].as_ref() == Some(id)) {
+            self.sched.resume(&self.probes, slot(same));
+            return Some(same);
+        }
+        let lingering = self.sched.watching(&self.probes);
+        let mut all = 0..self.watches.len();
+        let empty = all.find(|i| is_free(i) && !lingering.contains(&slot(*i)))?;
+        self.sched.forget(&self.probes, slot(empty));
+        self.process.forget(&self.probes, slot(empty));
+        Some(empty)
+    }
+
+    /// Looks for threads of the watched processes that were born since.
+    pub fn renew_watches(&mut self) {
+        for (i, watched) in self.watches.iter().enumerate() {
+            let tgid = watched.as_ref().and_then(|id| id.strip_prefix("process:")?.parse().ok());
+            if let Some(tgid) = tgid {
+                let tgid = crate::kernel::ids::Tgid(tgid);
+                self.sched.set_watch(&self.probes, tgid, SLOT_WATCH_FIRST + i as u32);
+            }
+        }
+    }
+
+    /// Ends a watch.
+    pub fn unwatch(&mut self, id: &str) {
+        let Some(i) = self.watches.iter().position(|w| w.as_deref() == Some(id)) else { return };
+        let slot = SLOT_WATCH_FIRST + i as u32;
+        self.sched.clear_watch(&self.probes, slot);
+        self.watches[i] = None;
+    }
+
+    /// Every slot in use and whom it belongs to.
+    fn owned(&self) -> Vec<Owned> {
+        let pseudo =
+            [(SLOT_UNATTRIBUTED, Container::unattributed()), (SLOT_KERNEL, Container::kernel())];
+        let mut owned: Vec<Owned> = pseudo
+            .into_iter()
+            .map(|(slot, container)| Owned { slot, owner: container.id.as_str().into() })
+            .collect();
+        for (i, watched) in self.watches.iter().enumerate() {
+            if let Some(id) = watched {
+                owned.push(Owned { slot: SLOT_WATCH_FIRST + i as u32, owner: Arc::clone(id) });
+            }
+        }
+        owned.extend(self.probes.slots.iter().map(|(slot, cgroup)| Owned {
+            slot,
+            owner: match self.registry.of(cgroup) {
+                Some(container) => container.id.as_str().into(),
+                None => format!("cgroup:{cgroup}").into(),
+            },
+        }));
+        owned
+    }
+
+    /// Gives back the slots of cgroups that are gone and were just read for the last time.
+    fn recycle(&mut self) {
+        for slot in self.cgroups.take_finished(&self.probes.slots, Instant::now()) {
+            self.probes.slots.forget(slot);
+            self.sched.forget(&self.probes, slot);
+            self.process.forget(&self.probes, slot);
+            self.probes.slots.give_back(slot);
+        }
+    }
+}

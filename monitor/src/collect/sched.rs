@@ -1,0 +1,450 @@
+//! The `sched` family: each container's thread time by state, its latencies, its switches.
+//!
+//! Contract: the states of a container sum to the wall time of its threads; what the kernel counts while we read is
+//! counted the next time, never twice.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    fs,
+    sync::Arc,
+    time::Instant,
+};
+
+use monitor_common::{
+    bucket::{self, RawHistogram},
+    sched::{Latency, SlotLatency, SlotTime, StateTime, Thread},
+    state::ThreadState,
+};
+
+use super::Owned;
+use crate::{
+    container::Accounts,
+    kernel::ids::Tgid,
+    metric::{Descriptor, Histogram, Kind, KtimeNs, Sample, Scope, Subject, Unit, Value},
+    probe::Probes,
+};
+
+const SWITCH: &str = "tracepoint sched:sched_switch";
+const SWITCH_AND_WAKEUP: &str = "tracepoints sched:sched_switch, sched_wakeup, sched_wakeup_new";
+
+macro_rules! descriptor {
+    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $labels:expr, $source:ident, $help:literal) => {
+        static $static: Descriptor = Descriptor {
+            name: $name,
+            help: $help,
+            title: $title,
+            unit: Unit::$unit,
+            kind: Kind::$kind,
+            scope: Scope::Container,
+            labels: $labels,
+            source: $source,
+            kernel_floor: "5.8",
+        };
+    };
+}
+
+descriptor!(
+    STATE,
+    "cgscope_sched_state_seconds_total",
+    "thread time",
+    Seconds,
+    Counter,
+    &["state"],
+    SWITCH_AND_WAKEUP,
+    "Time of all threads by state; the states sum to threads times wall time."
+);
+descriptor!(
+    CPU,
+    "cgscope_sched_cpu_seconds_total",
+    "CPU",
+    Seconds,
+    Counter,
+    &[],
+    SWITCH,
+    "Time on a CPU."
+);
+descriptor!(
+    THREADS,
+    "cgscope_sched_threads",
+    "threads",
+    Count,
+    Gauge,
+    &[],
+    SWITCH_AND_WAKEUP,
+    "Threads that are alive."
+);
+descriptor!(
+    SWITCHES,
+    "cgscope_sched_switches_total",
+    "switches",
+    Count,
+    Counter,
+    &["kind"],
+    SWITCH,
+    "Context switches away from its threads, voluntary or forced by the scheduler."
+);
+descriptor!(
+    MIGRATIONS,
+    "cgscope_sched_migrations_total",
+    "migrations",
+    Count,
+    Counter,
+    &[],
+    SWITCH,
+    "Times a thread ran on another CPU than the last time."
+);
+descriptor!(
+    WAKEUPS,
+    "cgscope_sched_wakeups_total",
+    "wake-ups",
+    Count,
+    Counter,
+    &[],
+    SWITCH_AND_WAKEUP,
+    "Wake-ups that ended a wait."
+);
+descriptor!(
+    RUNQUEUE,
+    "cgscope_sched_runqueue_latency_seconds",
+    "runqueue latency",
+    Seconds,
+    Distribution,
+    &[],
+    SWITCH_AND_WAKEUP,
+    "How long its threads waited for a CPU, from runnable to running."
+);
+descriptor!(
+    ON_CPU,
+    "cgscope_sched_on_cpu_seconds",
+    "on-CPU",
+    Seconds,
+    Distribution,
+    &[],
+    SWITCH,
+    "How long its threads stayed on a CPU, from switched in to switched out."
+);
+descriptor!(
+    OFF_CPU,
+    "cgscope_sched_off_cpu_seconds",
+    "off-CPU",
+    Seconds,
+    Distribution,
+    &[],
+    SWITCH,
+    "How long its threads stayed off the CPU, from switched out to switched in."
+);
+
+/// What this family measures.
+pub(super) static DESCRIPTORS: &[&Descriptor] =
+    &[&STATE, &CPU, &THREADS, &SWITCHES, &MIGRATIONS, &WAKEUPS, &RUNQUEUE, &ON_CPU, &OFF_CPU];
+
+/// In the order of [`monitor_common::sched::Latency`].
+static LATENCIES: [&Descriptor; Latency::COUNT] = [&RUNQUEUE, &ON_CPU, &OFF_CPU];
+
+/// Reads the family.
+pub(super) struct Sched {
+    cpus: usize,
+    lanes: usize,
+    slots: HashMap<u32, Slot>,
+    accounts: Accounts<Account>,
+}
+
+/// What a slot was when it was last read.
+struct Slot {
+    /// Per CPU: unchanged means nothing has happened there.
+    sequences: Box<[u64]>,
+    /// Sums over CPUs of the accumulators; the time of open intervals grows without a change of these.
+    states: [StateTime; ThreadState::COUNT],
+    /// State times at the last reading.
+    state_ns: [u64; ThreadState::COUNT],
+    counters: Counters,
+    latencies: Box<[RawHistogram; Latency::COUNT]>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Counters {
+    system_time_ns: u64,
+    voluntary: u64,
+    involuntary: u64,
+    migrations: u64,
+    wakeups: u64,
+}
+
+/// What an owner has used so far.
+#[derive(Default)]
+struct Account {
+    /// Signed: a transition between two readings of the clock can make a state's time step back by its few ns.
+    state_ns: [i64; ThreadState::COUNT],
+    /// Parts of `Running`, and kernel time not yet assigned: the kernel accounts it by tick, up to one tick ahead of the running
+    /// time it lies in.
+    user_ns: u64,
+    kernel_ns: u64,
+    kernel_ahead_ns: u64,
+    threads: u64,
+    counters: Counters,
+    latencies: [Arc<Histogram>; Latency::COUNT],
+    /// What was published, so that a counter never steps back.
+    published_ns: [u64; ThreadState::COUNT],
+}
+
+impl Sched {
+    pub fn new(probes: &Probes) -> Self {
+        Self {
+            cpus: probes.tunables.cpus as usize,
+            lanes: probes.tunables.lanes as usize,
+            slots: HashMap::new(),
+            accounts: Accounts::default(),
+        }
+    }
+
+    /// Adds what happened since the last reading to the accounts, and shows them.
+    pub fn collect(
+        &mut self,
+        probes: &Probes,
+        owned: &[Owned],
+        taken: KtimeNs,
+        samples: &mut Vec<Sample>,
+    ) {
+        // Before the first switch on any CPU there is nothing to see.
+        let Some(clock_ns) = probes.scheduler_clock_ns(taken) else { return };
+        let now = Instant::now();
+        for (_, account) in self.accounts.iter_mut() {
+            account.threads = 0;
+        }
+        for Owned { slot, owner } in owned {
+            let (cpus, lanes) = (self.cpus, self.lanes);
+            let memory = self.slots.entry(*slot).or_insert_with(|| Slot::new(cpus));
+            memory.advance(probes, *slot, lanes, clock_ns, self.accounts.of(owner, now));
+        }
+        self.accounts.expire(now);
+        for (owner, account) in self.accounts.iter_mut() {
+            account.show(&Subject::Container(Arc::clone(owner)), samples);
+        }
+    }
+
+    /// Zeroes the records of a slot that nobody has any more.
+    pub fn forget(&mut self, probes: &Probes, slot: u32) {
+        self.slots.remove(&slot);
+        // SAFETY: integers only: zero is a value of both.
+        let (time, latency): (SlotTime, SlotLatency) =
+            unsafe { (std::mem::zeroed(), std::mem::zeroed()) };
+        for cpu in 0..self.cpus {
+            probes.slot_times.write(slot as usize * self.cpus + cpu, time);
+        }
+        for lane in 0..self.lanes {
+            probes.slot_latencies.write(slot as usize * self.lanes + lane, latency);
+        }
+    }
+
+    /// Begins anew with a slot that threads may still count in: what it holds is from before.
+    pub fn resume(&mut self, probes: &Probes, slot: u32) {
+        let mut memory = Slot::new(self.cpus);
+        let clock_ns = probes.scheduler_clock_ns(KtimeNs::now()).unwrap_or_default();
+        memory.advance(probes, slot, self.lanes, clock_ns, &mut Account::default());
+        self.slots.insert(slot, memory);
+    }
+
+    /// The watches' slots that threads count in now, whether they still should or not.
+    pub fn watching(&self, probes: &Probes) -> HashSet<u32> {
+        let threads = (0..probes.threads.len()).map(|index| probes.threads.read(index));
+        threads.map(|thread| thread.watching).filter(|&slot| slot != 0).collect()
+    }
+
+    /// Has the threads of a process counted in `slot` too, from their next event on.
+    pub fn set_watch(&self, probes: &Probes, tgid: Tgid, slot: u32) {
+        let Ok(threads) = fs::read_dir(format!("/proc/{tgid}/task")) else { return };
+        for tid in
+            threads.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        {
+            let index = (tid & probes.tunables.thread_mask) as usize;
+            if probes.threads.read(index).tid == tid {
+                set_watch_slot(probes, index, slot);
+            }
+        }
+    }
+
+    /// Ends that.
+    pub fn clear_watch(&self, probes: &Probes, slot: u32) {
+        for index in 0..probes.threads.len() {
+            let thread = probes.threads.read(index);
+            if thread.watch_slot == slot {
+                set_watch_slot(probes, index, 0);
+            }
+        }
+    }
+}
+
+/// Writes the one field of a thread that belongs to user space.
+fn set_watch_slot(probes: &Probes, index: usize, slot: u32) {
+    let thread: *mut Thread = probes.threads.as_ptr(index);
+    // SAFETY: inside the mapping; the kernel half only reads this field.
+    unsafe { (&raw mut (*thread).watch_slot).write_volatile(slot) };
+}
+
+impl Slot {
+    fn new(cpus: usize) -> Self {
+        let empty = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
+        Self {
+            // No record has this number: the first reading finds every CPU changed.
+            sequences: vec![u64::MAX; cpus].into(),
+            states: Default::default(),
+            state_ns: [0; ThreadState::COUNT],
+            counters: Counters::default(),
+            latencies: Box::new([empty; Latency::COUNT]),
+        }
+    }
+
+    fn advance(
+        &mut self,
+        probes: &Probes,
+        slot: u32,
+        lanes: usize,
+        clock_ns: u64,
+        account: &mut Account,
+    ) {
+        let first = slot as usize * self.sequences.len();
+        let changed = |(cpu, seen): (usize, &u64)| probes.slot_times.sequence(first + cpu) != *seen;
+        if self.sequences.iter().enumerate().any(changed) {
+            self.read_times(probes, first, account);
+            self.read_latencies(probes, slot as usize * lanes, lanes, account);
+        }
+        let mut running_ns = 0;
+        for (i, state) in self.states.iter().enumerate() {
+            let total = state.offset_ns.wrapping_add(state.threads.wrapping_mul(clock_ns));
+            let grown = total.wrapping_sub(self.state_ns[i]) as i64;
+            self.state_ns[i] = total;
+            account.state_ns[i] += grown;
+            account.threads = account.threads.wrapping_add(state.threads);
+            if i == ThreadState::Running as usize {
+                running_ns = grown.max(0) as u64;
+            }
+        }
+        account.divide_running(running_ns);
+    }
+
+    fn read_times(&mut self, probes: &Probes, first: usize, account: &mut Account) {
+        let mut states = [StateTime::default(); ThreadState::COUNT];
+        let mut sums = Counters::default();
+        for (cpu, seen) in self.sequences.iter_mut().enumerate() {
+            let Some(record) = probes.slot_times.read_consistent(first + cpu) else {
+                // Its writer never rested: the whole slot waits for the next reading rather than mixing two instants.
+                return;
+            };
+            *seen = record.seq;
+            for (sum, state) in states.iter_mut().zip(&record.states) {
+                sum.offset_ns = sum.offset_ns.wrapping_add(state.offset_ns);
+                sum.threads = sum.threads.wrapping_add(state.threads);
+            }
+            sums.system_time_ns = sums.system_time_ns.wrapping_add(record.system_time_ns);
+            sums.voluntary += record.voluntary_switches;
+            sums.involuntary += record.involuntary_switches;
+            sums.migrations += record.migrations;
+            sums.wakeups += record.wakeups;
+        }
+        self.states = states;
+        let before = std::mem::replace(&mut self.counters, sums);
+        let total = &mut account.counters;
+        account.kernel_ahead_ns += sums.system_time_ns.saturating_sub(before.system_time_ns);
+        total.voluntary += sums.voluntary.saturating_sub(before.voluntary);
+        total.involuntary += sums.involuntary.saturating_sub(before.involuntary);
+        total.migrations += sums.migrations.saturating_sub(before.migrations);
+        total.wakeups += sums.wakeups.saturating_sub(before.wakeups);
+    }
+
+    fn read_latencies(
+        &mut self,
+        probes: &Probes,
+        first: usize,
+        lanes: usize,
+        account: &mut Account,
+    ) {
+        let empty = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
+        let mut sums = [empty; Latency::COUNT];
+        for lane in 0..lanes {
+            let record = probes.slot_latencies.read(first + lane);
+            for (sum, lane) in sums.iter_mut().zip(record.histograms) {
+                sum.sum_ns = sum.sum_ns.wrapping_add(lane.sum_ns);
+                for (a, b) in sum.counts.iter_mut().zip(lane.counts) {
+                    *a = a.wrapping_add(b);
+                }
+            }
+        }
+        for ((total, sum), before) in
+            account.latencies.iter_mut().zip(sums).zip(self.latencies.iter_mut())
+        {
+            if sum == *before {
+                continue;
+            }
+            let total = Arc::make_mut(total);
+            for (i, count) in sum.counts.iter().enumerate() {
+                total.counts[i] += u64::from(count.wrapping_sub(before.counts[i]));
+            }
+            total.sum_ns += sum.sum_ns.wrapping_sub(before.sum_ns);
+            *before = sum;
+        }
+    }
+}
+
+impl Account {
+    /// Divides new running time in user and kernel mode, by what the kernel has accounted to kernel mode so far.
+    fn divide_running(&mut self, running_ns: u64) {
+        let kernel_ns = running_ns.min(self.kernel_ahead_ns);
+        self.kernel_ahead_ns -= kernel_ns;
+        self.kernel_ns += kernel_ns;
+        self.user_ns += running_ns - kernel_ns;
+    }
+
+    fn show(&mut self, subject: &Subject, samples: &mut Vec<Sample>) {
+        let mut push = |metric, label: Option<&'static str>, value| {
+            let labels = label.map(Cow::Borrowed).into_iter().collect();
+            samples.push(Sample { metric, subject: subject.clone(), labels, value });
+        };
+        for state in ThreadState::ALL {
+            let i = state as usize;
+            self.published_ns[i] = self.published_ns[i].max(self.state_ns[i].max(0) as u64);
+            if state == ThreadState::Running {
+                push(&STATE, Some("running.user"), Value::Counter(self.user_ns));
+                push(&STATE, Some("running.kernel"), Value::Counter(self.kernel_ns));
+            } else {
+                push(&STATE, Some(state.name()), Value::Counter(self.published_ns[i]));
+            }
+        }
+        let running = self.published_ns[ThreadState::Running as usize];
+        push(&CPU, None, Value::Counter(running));
+        push(&THREADS, None, Value::Gauge(self.threads as i64 as f64));
+        push(&SWITCHES, Some("voluntary"), Value::Counter(self.counters.voluntary));
+        push(&SWITCHES, Some("involuntary"), Value::Counter(self.counters.involuntary));
+        push(&MIGRATIONS, None, Value::Counter(self.counters.migrations));
+        push(&WAKEUPS, None, Value::Counter(self.counters.wakeups));
+        for (metric, histogram) in LATENCIES.iter().zip(&self.latencies) {
+            push(metric, None, Value::Distribution(Arc::clone(histogram)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_time_accounted_ahead_is_divided_later_and_nothing_is_made_up() {
+        let mut account = Account { kernel_ahead_ns: 4_000_000, ..Account::default() };
+        account.divide_running(1_000_000);
+        assert_eq!((account.user_ns, account.kernel_ns), (0, 1_000_000));
+        account.divide_running(5_000_000);
+        assert_eq!((account.user_ns, account.kernel_ns), (2_000_000, 4_000_000));
+    }
+
+    #[test]
+    fn counters_never_step_back() {
+        let mut account = Account::default();
+        account.state_ns[ThreadState::Sleeping as usize] = 500;
+        account.show(&Subject::Host, &mut Vec::new());
+        account.state_ns[ThreadState::Sleeping as usize] = 490;
+        let mut samples = Vec::new();
+        account.show(&Subject::Host, &mut samples);
+        let sleeping = samples.iter().find(|s| s.labels.iter().any(|l| l == "sleeping")).unwrap();
+        assert_eq!(sleeping.value, Value::Counter(500));
+    }
+}

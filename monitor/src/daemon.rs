@@ -1,0 +1,161 @@
+//! The wiring: the only file that knows every stage. It starts the kernel half, the thread that collects and the
+//! threads that record and name stacks, and answers as the server's [`Backend`].
+
+mod doctor;
+mod recorder;
+mod report;
+mod start;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+pub use doctor::without_engine;
+pub use start::start;
+
+use crate::{
+    collect::Collector,
+    container::Registry,
+    kernel::{host::Host, ids::Tgid},
+    metric::{Tick, WallTimeNs},
+    probe::{self, Event},
+    profile::Profile,
+    serve::{
+        Backend, BackendError, BoxFuture, ProfileRequest, Watch, process_subject,
+        report::{DoctorReport, ProbesReport},
+    },
+    store::Live,
+    symbol::Symbols,
+};
+
+/// How often the event ring is read between ticks: at 256 KB it holds 5,000 process events.
+const EVENT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The running engine. Dropping it detaches everything.
+pub struct Engine {
+    shared: Arc<Shared>,
+    recorder: recorder::Recorder,
+    collecting: Option<JoinHandle<()>>,
+}
+
+/// What the threads share.
+struct Shared {
+    collector: Mutex<Collector>,
+    host: Mutex<Host>,
+    registry: Arc<Registry>,
+    live: Live,
+    symbols: Symbols,
+    costs: Mutex<report::Costs>,
+    options: crate::serve::EngineOptions,
+    is_ending: AtomicBool,
+}
+
+impl Shared {
+    fn collector(&self) -> MutexGuard<'_, Collector> {
+        self.collector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_events(&self) {
+        self.collector().read_events(|event| match event {
+            Event::Executed { tgid } => self.symbols.replaced(*tgid),
+            Event::Exited { tgid } => self.symbols.forget(*tgid),
+            _ => {}
+        });
+    }
+
+    fn tick(&self) {
+        let (taken, mut samples) = {
+            let mut collector = self.collector();
+            collector.renew_watches();
+            let (taken, mut samples) = collector.collect();
+            probe::own::collect(collector.probes(), &mut samples);
+            (taken, samples)
+        };
+        self.host.lock().unwrap_or_else(PoisonError::into_inner).collect(taken, &mut samples);
+        self.live.add(Tick { at: WallTimeNs::now(), taken, samples });
+        self.costs.lock().unwrap_or_else(PoisonError::into_inner).rest();
+    }
+
+    /// Ticks at whole intervals from the start, so that lateness does not add up; ticks that were missed are left out.
+    fn run(&self) {
+        let interval = self.options.interval;
+        let mut next_tick = Instant::now();
+        while !self.is_ending.load(Ordering::Relaxed) {
+            self.read_events();
+            let now = Instant::now();
+            if now >= next_tick {
+                self.tick();
+                let behind = now.duration_since(next_tick).as_nanos() / interval.as_nanos().max(1);
+                next_tick += interval * (behind as u32 + 1);
+            }
+            let rest = next_tick.saturating_duration_since(Instant::now());
+            thread::sleep(rest.min(EVENT_INTERVAL));
+        }
+    }
+}
+
+impl Backend for Engine {
+    fn live(&self) -> &Live {
+        &self.shared.live
+    }
+
+    fn registry(&self) -> &Registry {
+        &self.shared.registry
+    }
+
+    fn probes(&self) -> ProbesReport {
+        let mut costs = self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner);
+        costs.report(self.shared.collector().probes())
+    }
+
+    fn doctor(&self) -> DoctorReport {
+        doctor::report(
+            self.shared.collector().probes(),
+            &self.shared.registry,
+            &self.shared.options,
+        )
+    }
+
+    fn watch(&self, process: Tgid) -> Result<Watch, BackendError> {
+        if !std::path::Path::new(&format!("/proc/{process}/task")).exists() {
+            return Err(BackendError::ProcessGone(process));
+        }
+        let id = self.shared.collector().watch(process).ok_or_else(|| BackendError::Failed {
+            what: "all watches of processes are taken".into(),
+            remedy: "ask again when another request has ended".into(),
+        })?;
+        let guard = WatchGuard { shared: Arc::clone(&self.shared), id };
+        Ok(Watch::new(process_subject(process), guard))
+    }
+
+    fn profile(&self, request: ProfileRequest) -> BoxFuture<Result<Profile, BackendError>> {
+        self.recorder.profile(request)
+    }
+}
+
+/// Ends a watch when the request that asked for it is answered or gone.
+struct WatchGuard {
+    shared: Arc<Shared>,
+    id: Arc<str>,
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        self.shared.collector().unwatch(&self.id);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.is_ending.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.collecting.take() {
+            // A panic there was logged where it happened.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! What this kernel offers, which hook serves each family, what is missing and the remedy.
+
+use crate::{
+    container::Registry,
+    kernel::features::{self, Feature},
+    probe::{Family, Probes, ProgramStatus, own},
+    serve::{
+        EngineOptions,
+        report::{Check, CheckStatus, DoctorReport},
+    },
+};
+
+/// Looks at everything anew.
+pub(super) fn report(
+    probes: &Probes,
+    registry: &Registry,
+    options: &EngineOptions,
+) -> DoctorReport {
+    let mut checks = vec![identity(registry)];
+    checks.extend(probes.programs.iter().map(program));
+    let off = Family::ALL.iter().filter(|f| options.disabled.iter().any(|name| name == f.name()));
+    checks.extend(off.map(|family| Check {
+        name: format!("family {family}"),
+        status: CheckStatus::Missing,
+        detail: "switched off".into(),
+        remedy: format!("leave out --disable {family}"),
+        metrics_affected: metrics_of(*family),
+    }));
+    checks.extend(probes.missing_members.iter().map(|member| Check {
+        name: format!("kernel member {member}"),
+        status: CheckStatus::Degraded,
+        detail: "this kernel has no such member".into(),
+        remedy: "none: what depends on it is shown as unknown".into(),
+        metrics_affected: vec!["cgscope_sched_state_seconds_total".into()],
+    }));
+    checks.extend(losses(probes));
+    checks.extend(features::features().into_iter().map(feature));
+    DoctorReport { kernel: release(), checks }
+}
+
+/// What can be told without a running engine, for when it does not start.
+pub fn without_engine(_: &EngineOptions) -> DoctorReport {
+    DoctorReport {
+        kernel: release(),
+        checks: features::features().into_iter().map(feature).collect(),
+    }
+}
+
+fn release() -> String {
+    // Every Linux has the file; without /proc nothing of this would run.
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+fn identity(registry: &Registry) -> Check {
+    let tree = registry.tree();
+    Check {
+        name: "container identity".into(),
+        status: CheckStatus::Ok,
+        detail: format!("{} at {}: {}", tree.hierarchy, tree.mount.display(), tree.reason),
+        remedy: String::new(),
+        metrics_affected: vec![],
+    }
+}
+
+fn program(program: &ProgramStatus) -> Check {
+    let refusals = program.refusals.join("; ");
+    let (status, detail) = match program.hook {
+        Some((kind, target)) if refusals.is_empty() => {
+            (CheckStatus::Ok, format!("{kind} {target}"))
+        }
+        Some((kind, target)) => {
+            (CheckStatus::Degraded, format!("{kind} {target}, since {refusals}"))
+        }
+        None => (CheckStatus::Missing, refusals),
+    };
+    let is_missing = status == CheckStatus::Missing;
+    Check {
+        name: format!("program {}", program.name),
+        status,
+        detail,
+        remedy: if is_missing {
+            "report it with the kernel's release".into()
+        } else {
+            String::new()
+        },
+        metrics_affected: if is_missing { metrics_of(program.family) } else { vec![] },
+    }
+}
+
+fn metrics_of(family: Family) -> Vec<String> {
+    match family {
+        Family::Profile => vec!["flame graphs".into()],
+        Family::Cgroup => vec!["names of containers that live less than five seconds".into()],
+        Family::Sched | Family::Process | Family::Block => {
+            let prefix = format!("cgscope_{family}_");
+            let descriptors = crate::collect::DESCRIPTORS.iter().copied().flatten();
+            let names = descriptors.map(|metric| metric.name.to_owned());
+            names.filter(|name| name.starts_with(&prefix)).collect()
+        }
+    }
+}
+
+/// Each kind of loss that has happened.
+fn losses(probes: &Probes) -> Vec<Check> {
+    own::dropped(probes)
+        .into_iter()
+        .filter(|&(_, count)| count > 0)
+        .map(|(reason, count)| Check {
+            name: format!("loss {}", reason.name()),
+            status: CheckStatus::Degraded,
+            detail: format!("{count} since the start"),
+            remedy: reason.remedy().into(),
+            metrics_affected: vec!["cgscope_own_dropped_total".into()],
+        })
+        .collect()
+}
+
+fn feature(feature: Feature) -> Check {
+    let status = match feature.is_present {
+        Some(true) => CheckStatus::Ok,
+        Some(false) => CheckStatus::Missing,
+        None => CheckStatus::Degraded,
+    };
+    let is_well = status == CheckStatus::Ok;
+    Check {
+        name: feature.name.to_owned(),
+        status,
+        detail: feature.detail,
+        remedy: if is_well { String::new() } else { feature.remedy },
+        metrics_affected: if is_well {
+            vec![]
+        } else {
+            feature.needed_for.into_iter().map(Into::into).collect()
+        },
+    }
+}

@@ -1,0 +1,188 @@
+//! Starting the engine: from options to running threads, or a clear reason why not.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, atomic::AtomicBool},
+    thread,
+    time::Duration,
+};
+
+use super::{Engine, Shared, recorder::Recorder, report::Costs};
+use monitor_common::drops::DropReason;
+
+use crate::{
+    collect::Collector,
+    container::Registry,
+    kernel::{
+        btf,
+        cgroupfs::{CgroupTree, Hierarchy},
+        host::Host,
+    },
+    probe::{Config, Family, HookChoice, Identity, ProbeError, Probes, own},
+    serve::{
+        Backend, BackendError, EngineOptions,
+        options::{Hook, IdentityChoice, KernelLog},
+    },
+    store::Live,
+    symbol::Symbols,
+};
+
+/// How long the names of the containers that are there may take before questions are answered.
+const NAMES_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Loads the kernel half and starts to collect.
+///
+/// # Errors
+/// What leaves nothing to run: privilege, missing types, options that cannot be.
+pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> {
+    let tree = hierarchy(&options.identity)?;
+    let config = config(options, &tree)?;
+    // The order matters: births are announced from here on, then the tree is walked, then the ring is read, so that no
+    // cgroup falls in between.
+    let (probes, readers) = Probes::load(&config).map_err(failure)?;
+    report_refusals(&probes);
+    let registry = Arc::new(Registry::start(tree));
+    let symbols = Symbols::start().map_err(|error| BackendError::Failed {
+        what: error.to_string(),
+        remedy: "free memory or raise the limit of threads, then start again".into(),
+    })?;
+    let collector = Collector::new(probes, readers.events, Arc::clone(&registry));
+    let shared = Arc::new(Shared {
+        collector: Mutex::new(collector),
+        host: Mutex::new(Host::new()),
+        registry: Arc::clone(&registry),
+        live: Live::default(),
+        symbols: symbols.clone(),
+        costs: Mutex::new(Costs::default()),
+        options: options.clone(),
+        is_ending: AtomicBool::new(false),
+    });
+    let losses = {
+        let shared = Arc::clone(&shared);
+        move || {
+            let collector = shared.collector();
+            let dropped = own::dropped(collector.probes()).into_iter();
+            let of_stacks = dropped.filter(|(reason, _)| *reason == DropReason::StackRingFull);
+            of_stacks.map(|(_, count)| count).sum()
+        }
+    };
+    let recorder = Recorder::start(readers.stacks, readers.sampler, registry, symbols, losses)
+        .map_err(|error| thread_failure("recorder", &error))?;
+    if let Some(mut log) = readers.log {
+        thread::Builder::new()
+            .name("cgscope-kernlog".into())
+            .spawn(move || {
+                loop {
+                    log.flush();
+                    thread::sleep(super::EVENT_INTERVAL);
+                }
+            })
+            .map_err(|error| thread_failure("kernel log", &error))?;
+    }
+    let collecting = thread::Builder::new()
+        .name("cgscope-collect".into())
+        .spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.run()
+        })
+        .map_err(|error| thread_failure("collector", &error))?;
+    // Whoever asks first asks by name. If the files are that slow, ids have to do until then.
+    shared.registry.wait_for_names(NAMES_PATIENCE);
+    Ok(Arc::new(Engine { shared, recorder, collecting: Some(collecting) }))
+}
+
+fn thread_failure(what: &str, error: &std::io::Error) -> BackendError {
+    BackendError::Failed {
+        what: format!("the thread of the {what} cannot start: {error}"),
+        remedy: "raise the limit of threads (ulimit -u)".into(),
+    }
+}
+
+fn hierarchy(choice: &IdentityChoice) -> Result<CgroupTree, BackendError> {
+    let tree = match choice {
+        IdentityChoice::Auto => CgroupTree::detect(),
+        IdentityChoice::V2 => CgroupTree::with(&Hierarchy::V2),
+        IdentityChoice::V1(controller) => {
+            CgroupTree::with(&Hierarchy::V1 { controller: controller.clone() })
+        }
+    };
+    tree.map_err(|error| BackendError::Unsupported {
+        what: "identity of containers".into(),
+        why: error.to_string(),
+    })
+}
+
+fn config(options: &EngineOptions, tree: &CgroupTree) -> Result<Config, BackendError> {
+    if let Some(unknown) = options
+        .disabled
+        .iter()
+        .find(|name| !Family::ALL.iter().any(|family| family.name() == **name))
+    {
+        let names: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
+        return Err(BackendError::Invalid {
+            what: format!("there is no family {unknown:?}"),
+            remedy: format!("name one of {}", names.join(", ")),
+        });
+    }
+    let is_on = |family: &Family| !options.disabled.iter().any(|name| name == family.name());
+    Ok(Config {
+        families: Family::ALL.into_iter().filter(is_on).collect(),
+        max_cgroups: options.max_cgroups,
+        max_threads: options.max_threads.unwrap_or(0),
+        event_ring_bytes: options.event_ring_bytes,
+        stack_ring_bytes: options.stack_ring_bytes,
+        hook: match options.hook {
+            Hook::Auto => HookChoice::Auto,
+            Hook::TpBtf => HookChoice::TpBtf,
+            Hook::RawTp => HookChoice::RawTp,
+        },
+        identity: match &tree.hierarchy {
+            Hierarchy::V2 => Identity::V2,
+            Hierarchy::V1 { controller } => Identity::V1 {
+                controller: kernel_name(controller).to_owned(),
+                hierarchy_id: tree.hierarchy_id.0,
+            },
+        },
+        btf: options.btf.clone().unwrap_or_else(|| PathBuf::from(btf::VMLINUX)),
+        kernel_log_level: match options.kernel_log {
+            KernelLog::Off => 0,
+            KernelLog::Error => 1,
+            KernelLog::Warn => 2,
+            KernelLog::Info => 3,
+            KernelLog::Debug => 4,
+        },
+    })
+}
+
+/// A v1 controller's name in the kernel's `cgroup_subsys_id`; the mount option of one of them differs.
+fn kernel_name(controller: &str) -> &str {
+    if controller == "blkio" { "io" } else { controller }
+}
+
+fn failure(error: ProbeError) -> BackendError {
+    let text = error.to_string();
+    match error {
+        ProbeError::Privilege { what, source } => BackendError::NeedsPrivilege {
+            what: format!("cannot {what} ({source})"),
+            remedy: "run it with sudo, or give it CAP_BPF, CAP_PERFMON and CAP_SYS_ADMIN".into(),
+        },
+        ProbeError::Btf(_) | ProbeError::NoController { .. } | ProbeError::Refused { .. } => {
+            BackendError::Unsupported { what: "the kernel half".into(), why: text }
+        }
+        ProbeError::RingSize { .. } => {
+            BackendError::Invalid { what: text, remedy: "give a size like 256K or 4M".into() }
+        }
+        ProbeError::NoObject | ProbeError::Machine { .. } => {
+            BackendError::Failed { what: text, remedy: "`cgscope doctor` says more".into() }
+        }
+    }
+}
+
+fn report_refusals(probes: &Probes) {
+    for program in &probes.programs {
+        for refusal in &program.refusals {
+            let is_replaced = program.hook.is_some();
+            tracing::warn!(program = program.name, is_replaced, "the kernel refuses {refusal}");
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What the host as a whole does, from procfs: CPU time by mode, load, memory, interrupts, pressure.
+//!
+//! Contract: each source has its own interval and health, and one that fails never stops the others. A value that cannot be
+//! read is no sample; one that is not due yet is repeated. Time is integer nanoseconds, converted exactly.
+
+mod file;
+mod loadavg;
+mod meminfo;
+mod metrics;
+mod pressure;
+mod reader;
+mod softirqs;
+mod source;
+mod stat;
+#[cfg(test)]
+mod tests;
+
+pub use metrics::DESCRIPTORS;
+pub use reader::Host;
+pub use source::{Health, SourceStatus};

@@ -1,0 +1,15 @@
+//! The vocabulary every later stage speaks: what a metric is, and one measurement of it.
+//!
+//! Contract: values are cumulative and exact (integer nanoseconds, counts); rates, quantiles and seconds are made by those who
+//! show them. Unknown is the absence of a sample, never 0.
+
+mod descriptor;
+mod histogram;
+pub mod reference;
+mod sample;
+mod time;
+
+pub use descriptor::{Descriptor, Kind, Scope, Unit};
+pub use histogram::Histogram;
+pub use sample::{LabelValues, Sample, Subject, Tick, Value};
+pub use time::{KtimeNs, WallTimeNs};

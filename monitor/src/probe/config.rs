@@ -1,0 +1,194 @@
+//! What one run of the kernel half is sized and chosen by.
+
+use std::{fmt, path::PathBuf};
+
+use monitor_common::{
+    block::PAIR_FIRST,
+    sched::{SLOT_FIRST, Thread},
+    tunable::{IDENTITY_V2, Tunables},
+};
+
+use super::{ProbeError, block};
+use crate::kernel::{btf, cpus};
+
+/// A group of programs that is switched on and off as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// Scheduler: time by state, latencies, switches.
+    Sched,
+    /// Births and deaths of cgroups.
+    Cgroup,
+    /// Births, execs and deaths of processes.
+    Process,
+    /// Requests of block devices: operations, bytes, latencies.
+    Block,
+    /// Stack samples of the CPU clock.
+    Profile,
+}
+
+impl Family {
+    /// All families.
+    pub const ALL: [Self; 5] =
+        [Self::Sched, Self::Cgroup, Self::Process, Self::Block, Self::Profile];
+
+    /// Its name on the command line and in `doctor`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sched => "sched",
+            Self::Cgroup => "cgroup",
+            Self::Process => "process",
+            Self::Block => "block",
+            Self::Profile => "profile",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Which kind of hook is tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HookChoice {
+    /// The best that this kernel takes.
+    #[default]
+    Auto,
+    /// Only BTF-typed tracepoints.
+    TpBtf,
+    /// Only raw tracepoints, with helper calls for each load.
+    RawTp,
+}
+
+/// Where the identity of a task comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Identity {
+    /// Its cgroup v2.
+    #[default]
+    V2,
+    /// Its cgroup in the hierarchy of a v1 controller.
+    V1 {
+        /// The controller, as the kernel's `cgroup_subsys_id` names it: `cpu`, `memory`, ...
+        controller: String,
+        /// The id of its hierarchy, first column of `/proc/cgroups` or `/proc/self/cgroup`.
+        hierarchy_id: u32,
+    },
+}
+
+/// Sizes and choices of one run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Families that are on.
+    pub families: Vec<Family>,
+    /// Cgroups that can be active at once; further ones are counted as `unattributed`.
+    pub max_cgroups: u32,
+    /// Live threads that can be followed; 0 for as many as `kernel.pid_max`, at most 2^18 (16 MB).
+    pub max_threads: u32,
+    /// Bytes of the ring of cgroup and process events.
+    pub event_ring_bytes: u32,
+    /// Bytes of the ring of stack samples.
+    pub stack_ring_bytes: u32,
+    /// Which hooks to try.
+    pub hook: HookChoice,
+    /// Where the identity comes from.
+    pub identity: Identity,
+    /// The kernel's types.
+    pub btf: PathBuf,
+    /// The most detailed messages of the kernel half that are let through: 1 errors, 2 warnings, 3 information, 4 details; 0
+    /// for none.
+    pub kernel_log_level: u8,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            families: Family::ALL.to_vec(),
+            max_cgroups: 1_024,
+            max_threads: 0,
+            event_ring_bytes: 256 << 10,
+            stack_ring_bytes: 1 << 20,
+            hook: HookChoice::Auto,
+            identity: Identity::V2,
+            btf: PathBuf::from(btf::VMLINUX),
+            kernel_log_level: 0,
+        }
+    }
+}
+
+/// More CPUs than this share distributions: 16 copies of 2.4 KB a cgroup are enough to keep them from contending.
+const MAX_LANES: u32 = 16;
+/// The same for block latencies, of 7 KB a copy: a CPU completes some 10^5 requests a second where it switches 10^6 times.
+const MAX_BLOCK_LANES: u32 = 4;
+/// 2^18 entries of 64 bytes are 16 MB. More live threads than that need `--max-threads`.
+const DEFAULT_THREAD_LIMIT: u32 = 1 << 18;
+
+impl Config {
+    /// Slots, with those that are no cgroup's.
+    pub fn slots(&self) -> u32 {
+        self.max_cgroups + SLOT_FIRST
+    }
+
+    /// Whether a family is on.
+    pub fn has(&self, family: Family) -> bool {
+        self.families.contains(&family)
+    }
+
+    /// Pairs of a cgroup and a device, with the one of what found none. Of the cgroups that are active, fewer do I/O.
+    pub fn block_pairs(&self) -> u32 {
+        PAIR_FIRST + (self.max_cgroups / 2).max(1)
+    }
+
+    /// What the kernel half is loaded with.
+    pub(super) fn tunables(&self, btf: &btf::Btf) -> Result<Tunables, ProbeError> {
+        let cpus =
+            cpus::possible().map_err(|source| ProbeError::Machine { what: "CPUs", source })?;
+        let lanes = if cpus <= MAX_LANES { cpus } else { MAX_LANES };
+        let (identity_subsys, hierarchy_id) = match &self.identity {
+            Identity::V2 => (IDENTITY_V2, 0),
+            Identity::V1 { controller, hierarchy_id } => {
+                let name = format!("{controller}_cgrp_id");
+                let index = btf
+                    .enumerator("cgroup_subsys_id", &name)
+                    .ok_or_else(|| ProbeError::NoController { controller: controller.clone() })?;
+                (index, *hierarchy_id)
+            }
+        };
+        let block_lanes = cpus.min(MAX_BLOCK_LANES);
+        Ok(Tunables {
+            block_lanes,
+            block_shared_lanes: u32::from(block_lanes < cpus),
+            block_hierarchy_id: match self.has(Family::Block) {
+                true => block::hierarchy_id().0,
+                false => hierarchy_id,
+            },
+            block_queue_argument: block::queue_argument(btf),
+            block_stats_bit: block::stats_bit(btf),
+            cpus,
+            lanes,
+            thread_mask: self.thread_entries()? - 1,
+            identity_subsys,
+            hierarchy_id,
+            shared_lanes: u32::from(lanes < cpus),
+        })
+    }
+
+    /// Entries of the thread table: a power of two.
+    pub(super) fn thread_entries(&self) -> Result<u32, ProbeError> {
+        let wanted = match self.max_threads {
+            0 => pid_max()?.min(DEFAULT_THREAD_LIMIT),
+            some => some,
+        };
+        Ok(wanted.clamp(64, 1 << 22).next_power_of_two())
+    }
+
+    /// Bytes of one entry of the thread table, for those who show what it costs.
+    pub const THREAD_BYTES: usize = size_of::<Thread>();
+}
+
+fn pid_max() -> Result<u32, ProbeError> {
+    let path = "/proc/sys/kernel/pid_max";
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ProbeError::Machine { what: "kernel.pid_max", source })?;
+    Ok(text.trim().parse().unwrap_or(DEFAULT_THREAD_LIMIT))
+}

@@ -1,0 +1,240 @@
+//! Loading the object with what this machine needs, and handing out its parts.
+
+use std::{io, os::fd::AsFd, path::Path};
+
+use aya::{
+    Btf, Ebpf, EbpfLoader, Endianness,
+    maps::{HashMap, Map, MapData, Queue},
+};
+use aya_log::EbpfLogger;
+use monitor_common::{
+    block::{ADDRESSES_PER_CPU, REQUEST_PLACE_BITS},
+    drops::DropCounters,
+    process::SlotProcess,
+    sched::{Cpu, SlotLatency, SlotTime, Thread},
+    tunable::Tunables,
+};
+
+use super::{
+    Config, EventReader, Family, MapStatus, MappedArray, ProbeError, ProgramStatus, Sampler, Slots,
+    StackReader,
+    block::{self, BlockPairs},
+    failure::chain,
+    offsets, program, stats, syscall_class,
+};
+use crate::{kernel::btf, metric::KtimeNs};
+
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CGSCOPE_EBPF_OBJECT"));
+
+/// The kernel half, running. Dropping it detaches every program.
+pub struct Probes {
+    ebpf: Ebpf,
+    /// What became of each program.
+    pub programs: Vec<ProgramStatus>,
+    /// What each map takes.
+    pub maps: Vec<MapStatus>,
+    /// Optional kernel members that this kernel lacks.
+    pub missing_members: Vec<String>,
+    /// What it was loaded with.
+    pub tunables: Tunables,
+    /// Losses, one record per CPU.
+    pub drops: MappedArray<DropCounters>,
+    /// What is known of each CPU.
+    pub cpus: MappedArray<Cpu>,
+    /// Live threads, at `tid & thread_mask`.
+    pub threads: MappedArray<Thread>,
+    /// Time by state, at `slot * cpus + cpu`.
+    pub slot_times: MappedArray<SlotTime>,
+    /// Distributions, at `slot * lanes + lane`.
+    pub slot_latencies: MappedArray<SlotLatency>,
+    /// Births and deaths, at `slot * cpus + cpu`.
+    pub slot_processes: MappedArray<SlotProcess>,
+    /// What is counted per cgroup and block device.
+    pub block: BlockPairs,
+    /// Which cgroup has which slot.
+    pub slots: Slots,
+}
+
+/// The parts that are read by threads of their own.
+pub struct Readers {
+    /// Cgroups and processes that come and go.
+    pub events: EventReader,
+    /// Stack samples.
+    pub stacks: StackReader,
+    /// Starts and stops sampling.
+    pub sampler: Option<Sampler>,
+    /// What the kernel half says of itself, when it may.
+    pub log: Option<EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl Probes {
+    /// Loads and attaches what the configuration asks for. What the kernel refuses is in [`Self::programs`]; an error is
+    /// only what leaves nothing to run.
+    pub fn load(config: &Config) -> Result<(Self, Readers), ProbeError> {
+        if OBJECT.is_empty() {
+            return Err(ProbeError::NoObject);
+        }
+        for bytes in [config.event_ring_bytes, config.stack_ring_bytes] {
+            if !bytes.is_power_of_two() || bytes < 4096 {
+                return Err(ProbeError::RingSize { bytes });
+            }
+        }
+        let types = btf::Btf::open(&config.btf)?;
+        let (kernel_offsets, missing_members) = offsets::resolve(&types)?;
+        let tunables = config.tunables(&types)?;
+        drop(types);
+
+        let classes = syscall_class::table();
+        let sizes = map_sizes(config, &tunables)?;
+        let mut loader = EbpfLoader::new();
+        loader
+            .btf(None)
+            .override_global("OFFSETS", &kernel_offsets, true)
+            .override_global("TUNABLES", &tunables, true)
+            .override_global("SYSCALL_CLASSES", &classes[..], true);
+        loader.override_global("AYA_LOG_LEVEL", &config.kernel_log_level, true);
+        for (name, entries) in &sizes {
+            loader.map_max_entries(name, *entries);
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|error| refused("its object", &error))?;
+
+        let maps = stats::maps(&ebpf);
+        let slots = Slots::new(
+            HashMap::try_from(take(&mut ebpf, "CGROUP_SLOTS")?).map_err(map_error)?,
+            Queue::try_from(take(&mut ebpf, "FREE_SLOTS")?).map_err(map_error)?,
+            config.slots(),
+        )?;
+        let size = |name: &str| sizes.iter().find(|(n, _)| *n == name).map_or(1, |(_, size)| *size);
+        let pairs = BlockPairs::new(&mut ebpf, size)?;
+        let mut probes = Self {
+            programs: Vec::new(),
+            maps,
+            missing_members,
+            drops: mapped(&ebpf, "DROPS", size("DROPS"))?,
+            cpus: mapped(&ebpf, "CPUS", size("CPUS"))?,
+            threads: mapped(&ebpf, "THREADS", size("THREADS"))?,
+            slot_times: mapped(&ebpf, "SLOT_TIMES", size("SLOT_TIMES"))?,
+            slot_latencies: mapped(&ebpf, "SLOT_LATENCIES", size("SLOT_LATENCIES"))?,
+            slot_processes: mapped(&ebpf, "SLOT_PROCESSES", size("SLOT_PROCESSES"))?,
+            tunables,
+            block: pairs,
+            slots,
+            ebpf,
+        };
+        // Before the programs are loaded: the logger reads a map that they refer to by its descriptor.
+        let log = (config.kernel_log_level > 0)
+            .then(|| EbpfLogger::init(&mut probes.ebpf).ok())
+            .flatten();
+        let kernel_types = kernel_types(&config.btf)?;
+        let ebpf = &mut probes.ebpf;
+        let is_insert_wanted = block::is_any_disk_without_statistics();
+        let tasks = program::TASKS
+            .iter()
+            .filter(|task| config.has(task.family) && (is_insert_wanted || !task.is_of_insert()));
+        let pending = program::load_all(ebpf, &kernel_types, tasks, config.hook);
+        probes.programs = program::attach_all(ebpf, &kernel_types, pending, config.hook);
+        program::take_stock_again(ebpf, &probes.programs);
+        let readers = Readers {
+            events: EventReader::new(take(&mut probes.ebpf, "EVENTS")?)?,
+            stacks: StackReader::new(take(&mut probes.ebpf, "STACKS")?)?,
+            sampler: Sampler::new(&mut probes.ebpf),
+            log,
+        };
+        Ok((probes, readers))
+    }
+
+    /// An instant of `CLOCK_MONOTONIC` on the scheduler's clock, ns; `None` until a CPU has compared the two, which is at its first
+    /// switch.
+    pub fn scheduler_clock_ns(&self, instant: KtimeNs) -> Option<u64> {
+        let records = (0..self.cpus.len()).map(|cpu| self.cpus.read(cpu));
+        let newest = records.max_by_key(|cpu| cpu.calibrated_at_ns)?;
+        (newest.calibrated_at_ns != 0).then(|| instant.0.wrapping_sub(newest.ktime_distance_ns))
+    }
+
+    /// Whether every program of a family is attached.
+    pub fn is_whole(&self, family: Family) -> bool {
+        let mut programs = self.programs.iter().filter(|p| p.family == family).peekable();
+        programs.peek().is_some() && programs.all(|p| p.hook.is_some())
+    }
+
+    pub(super) fn object(&self) -> &Ebpf {
+        &self.ebpf
+    }
+}
+
+/// Requests on their way whose place is taken by another: of four NVMe queues of 1,023 commands, 500 are.
+const DISPLACED_REQUESTS: u32 = 2_048;
+
+/// How many entries each map gets. Maps of a family that is off shrink to one.
+fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, u32)>, ProbeError> {
+    let on = |family, entries: u32| if config.has(family) { entries } else { 1 };
+    let slots = config.slots();
+    let pairs = config.block_pairs();
+    Ok(vec![
+        ("BLOCK_PAIRS", on(Family::Block, pairs)),
+        ("BLOCK_FREE", on(Family::Block, pairs)),
+        ("BLOCK_KEYS", on(Family::Block, pairs)),
+        ("PAIR_COUNTERS", on(Family::Block, pairs * tunables.cpus)),
+        ("PAIR_LATENCIES", on(Family::Block, pairs * tunables.block_lanes)),
+        ("REQUESTS", on(Family::Block, 1 << REQUEST_PLACE_BITS)),
+        ("ADDRESSES", on(Family::Block, tunables.cpus * ADDRESSES_PER_CPU)),
+        ("DISPLACED", on(Family::Block, DISPLACED_REQUESTS)),
+        ("CGROUP_SLOTS", config.max_cgroups),
+        ("FREE_SLOTS", config.max_cgroups),
+        ("DROPS", tunables.cpus),
+        ("CPUS", on(Family::Sched, tunables.cpus)),
+        ("THREADS", on(Family::Sched, tunables.thread_mask + 1)),
+        ("SLOT_TIMES", on(Family::Sched, slots * tunables.cpus)),
+        ("SLOT_LATENCIES", on(Family::Sched, slots * tunables.lanes)),
+        ("SLOT_PROCESSES", on(Family::Process, slots * tunables.cpus)),
+        ("EVENTS", config.event_ring_bytes),
+        ("STACKS", on(Family::Profile, config.stack_ring_bytes).max(4096)),
+        ("AYA_LOGS", if config.kernel_log_level > 0 { 128 << 10 } else { 4096 }),
+    ])
+}
+
+fn kernel_types(path: &Path) -> Result<Btf, ProbeError> {
+    Btf::parse_file(path, Endianness::default())
+        .map_err(|error| refused("the kernel's types", &error))
+}
+
+pub(super) fn take(ebpf: &mut Ebpf, name: &str) -> Result<Map, ProbeError> {
+    ebpf.take_map(name).ok_or_else(|| missing_map(name))
+}
+
+pub(super) fn mapped<T: super::mapping::Record>(
+    ebpf: &Ebpf,
+    name: &str,
+    entries: u32,
+) -> Result<MappedArray<T>, ProbeError> {
+    let map: &Map = ebpf.map(name).ok_or_else(|| missing_map(name))?;
+    let Map::Array(data) = map else { return Err(missing_map(name)) };
+    let data: &MapData = data;
+    MappedArray::new(data.fd().as_fd(), entries).map_err(|source| ProbeError::Refused {
+        what: format!("mapping {name}"),
+        reason: source.to_string(),
+    })
+}
+
+fn missing_map(name: &str) -> ProbeError {
+    ProbeError::Refused { what: format!("map {name}"), reason: "the object has no such map".into() }
+}
+
+pub(super) fn map_error(error: aya::maps::MapError) -> ProbeError {
+    refused("a map", &error)
+}
+
+/// `EPERM` anywhere among the causes is a matter of privilege, not of the object.
+fn refused(what: &str, error: &(dyn std::error::Error + 'static)) -> ProbeError {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(source) = error.downcast_ref::<io::Error>()
+            && source.kind() == io::ErrorKind::PermissionDenied
+        {
+            let source = io::Error::from(source.kind());
+            return ProbeError::Privilege { what: "load eBPF", source };
+        }
+        cause = error.source();
+    }
+    ProbeError::Refused { what: what.into(), reason: chain(error) }
+}

@@ -1,0 +1,31 @@
+//! Load, attach, fall back, read maps and rings. The only folder that names aya.
+//!
+//! Contract: a program that is refused costs its own metrics only and is listed with the kernel's reason; dropping
+//! [`Probes`] detaches everything, and nothing is ever pinned, so a killed daemon leaves nothing behind.
+
+mod block;
+mod config;
+mod event;
+mod failure;
+mod load;
+mod mapping;
+mod offsets;
+pub mod own;
+mod program;
+mod sampler;
+mod slots;
+mod stack;
+mod stats;
+mod syscall_class;
+
+pub use block::{BlockPairs, block_tree};
+pub use config::{Config, Family, HookChoice, Identity};
+pub use event::{Event, EventReader};
+pub use failure::ProbeError;
+pub use load::{Probes, Readers};
+pub use mapping::MappedArray;
+pub use program::ProgramStatus;
+pub use sampler::{Sampler, SamplerLink, period_ns};
+pub use slots::Slots;
+pub use stack::{StackReader, StackRecord};
+pub use stats::{MapStatus, ProgramCost, measure};

@@ -1,0 +1,311 @@
+//! The programs of the object, and which hook each of them got.
+//!
+//! Contract: attach order is tp_btf, then raw_tp. Never two of our programs on one tracepoint: the first that the
+//! kernel takes ends the list.
+
+use std::io;
+
+use aya::{
+    Btf, Ebpf,
+    programs::{BtfTracePoint, Iter, PerfEvent, Program, ProgramError, RawTracePoint},
+};
+
+use super::{Family, HookChoice, failure::chain};
+
+/// How a program is hooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hook {
+    /// A tracepoint with typed arguments.
+    TpBtf(&'static str),
+    /// A tracepoint with untyped arguments.
+    RawTp(&'static str),
+    /// Runs when its file is read.
+    Iter(&'static str),
+    /// Attached by each recording to its own clock.
+    PerfEvent,
+}
+
+impl Hook {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::TpBtf(_) => "tp_btf",
+            Self::RawTp(_) => "raw_tp",
+            Self::Iter(_) => "iter",
+            Self::PerfEvent => "perf_event",
+        }
+    }
+
+    /// What it is hooked to.
+    const fn target(self) -> &'static str {
+        match self {
+            Self::TpBtf(target) | Self::RawTp(target) | Self::Iter(target) => target,
+            Self::PerfEvent => "cpu-clock",
+        }
+    }
+}
+
+/// One task of the kernel half and the programs that can do it, best first.
+pub(super) struct Task {
+    /// Which family it is of.
+    pub family: Family,
+    /// Its name to users: that of the first program.
+    pub name: &'static str,
+    /// Programs and hooks.
+    pub candidates: &'static [(&'static str, Hook)],
+}
+
+impl Task {
+    /// Whether only the requests of disks without statistics need it.
+    pub fn is_of_insert(&self) -> bool {
+        matches!(self.name, "block_insert" | "block_merge")
+    }
+}
+
+/// What became of one program.
+#[derive(Clone, Debug)]
+pub struct ProgramStatus {
+    /// Its name in the object, or the first candidate's if none was taken.
+    pub name: &'static str,
+    /// Which family it is of.
+    pub family: Family,
+    /// The kind of hook, and what it is hooked to; `None` if no candidate was taken.
+    pub hook: Option<(&'static str, &'static str)>,
+    /// Why not, or why not by a better hook.
+    pub refusals: Vec<String>,
+}
+
+/// The order of attachment: who takes stock first, then who counts.
+pub(super) const TASKS: &[Task] = &[
+    Task {
+        family: Family::Cgroup,
+        name: "cgroup_mkdir",
+        candidates: &[("cgroup_mkdir", Hook::TpBtf("cgroup_mkdir"))],
+    },
+    Task {
+        family: Family::Cgroup,
+        name: "cgroup_rmdir",
+        candidates: &[("cgroup_rmdir", Hook::TpBtf("cgroup_rmdir"))],
+    },
+    Task {
+        family: Family::Sched,
+        name: "sched_threads",
+        candidates: &[("sched_threads", Hook::Iter("task"))],
+    },
+    Task {
+        family: Family::Sched,
+        name: "sched_switch",
+        candidates: &[
+            ("sched_switch", Hook::TpBtf("sched_switch")),
+            ("sched_switch_raw", Hook::RawTp("sched_switch")),
+        ],
+    },
+    Task {
+        family: Family::Sched,
+        name: "sched_wakeup",
+        candidates: &[
+            ("sched_wakeup", Hook::TpBtf("sched_wakeup")),
+            ("sched_wakeup_raw", Hook::RawTp("sched_wakeup")),
+        ],
+    },
+    Task {
+        family: Family::Sched,
+        name: "sched_wakeup_new",
+        candidates: &[
+            ("sched_wakeup_new", Hook::TpBtf("sched_wakeup_new")),
+            ("sched_wakeup_new_raw", Hook::RawTp("sched_wakeup_new")),
+        ],
+    },
+    Task {
+        family: Family::Process,
+        name: "process_fork",
+        candidates: &[("process_fork", Hook::TpBtf("sched_process_fork"))],
+    },
+    Task {
+        family: Family::Process,
+        name: "process_exec",
+        candidates: &[("process_exec", Hook::TpBtf("sched_process_exec"))],
+    },
+    Task {
+        family: Family::Process,
+        name: "process_exit",
+        candidates: &[("process_exit", Hook::TpBtf("sched_process_exit"))],
+    },
+    Task {
+        family: Family::Block,
+        name: "block_complete",
+        candidates: &[
+            ("block_complete", Hook::TpBtf("block_rq_complete")),
+            ("block_complete_raw", Hook::RawTp("block_rq_complete")),
+        ],
+    },
+    Task {
+        family: Family::Block,
+        name: "block_issue",
+        candidates: &[
+            ("block_issue", Hook::TpBtf("block_rq_issue")),
+            ("block_issue_raw", Hook::RawTp("block_rq_issue")),
+        ],
+    },
+    Task {
+        family: Family::Block,
+        name: "block_insert",
+        candidates: &[
+            ("block_insert", Hook::TpBtf("block_rq_insert")),
+            ("block_insert_raw", Hook::RawTp("block_rq_insert")),
+        ],
+    },
+    Task {
+        family: Family::Block,
+        name: "block_merge",
+        candidates: &[
+            ("block_merge", Hook::TpBtf("block_rq_merge")),
+            ("block_merge_raw", Hook::RawTp("block_rq_merge")),
+        ],
+    },
+    Task {
+        family: Family::Profile,
+        name: "profile_sample",
+        candidates: &[("profile_sample", Hook::PerfEvent)],
+    },
+];
+
+/// A task on its way to a hook: which candidate is loaded, and what the kernel said of those before it.
+pub(super) struct Pending {
+    task: &'static Task,
+    candidate: usize,
+    refusals: Vec<String>,
+}
+
+/// Loads the first candidate of each task that the kernel takes. Attaching comes after all are loaded, so that stock taking
+/// and counting begin within microseconds of each other: verifying a program takes tens of milliseconds.
+pub(super) fn load_all(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    tasks: impl Iterator<Item = &'static Task>,
+    choice: HookChoice,
+) -> Vec<Pending> {
+    tasks
+        .map(|task| {
+            let mut pending = Pending { task, candidate: 0, refusals: Vec::new() };
+            pending.load_from(0, ebpf, btf, choice);
+            pending
+        })
+        .collect()
+}
+
+/// Attaches what is loaded; where the kernel refuses, the next candidate.
+pub(super) fn attach_all(
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    pending: Vec<Pending>,
+    choice: HookChoice,
+) -> Vec<ProgramStatus> {
+    let mut statuses = Vec::new();
+    for mut pending in pending {
+        while let Some(&(name, hook)) = pending.task.candidates.get(pending.candidate) {
+            match attach(ebpf, name, hook) {
+                Ok(()) => break,
+                Err(reason) => {
+                    pending.refuse(hook, &reason);
+                    pending.load_from(pending.candidate + 1, ebpf, btf, choice);
+                }
+            }
+        }
+        statuses.push(pending.into_status());
+    }
+    statuses
+}
+
+/// Takes stock a second time, after the hooks are attached: a thread that went to sleep between the first time and its hook
+/// would otherwise count as running until it wakes.
+pub(super) fn take_stock_again(ebpf: &mut Ebpf, statuses: &[ProgramStatus]) {
+    for status in
+        statuses.iter().filter(|status| status.hook.is_some_and(|(kind, _)| kind == "iter"))
+    {
+        if let Some(Err(error)) = ebpf.program_mut(status.name).map(run_iterator) {
+            tracing::warn!(program = status.name, error, "stock was not taken again");
+        }
+    }
+}
+
+impl Pending {
+    fn load_from(&mut self, first: usize, ebpf: &mut Ebpf, btf: &Btf, choice: HookChoice) {
+        self.candidate = first;
+        while let Some(&(name, hook)) = self.task.candidates.get(self.candidate) {
+            let is_wanted = match (choice, hook) {
+                (HookChoice::TpBtf, Hook::RawTp(_)) => false,
+                (HookChoice::RawTp, Hook::TpBtf(_)) => self.task.candidates.len() == 1,
+                _ => true,
+            };
+            if is_wanted {
+                match load(ebpf, btf, name, hook) {
+                    Ok(()) => return,
+                    Err(reason) => self.refuse(hook, &reason),
+                }
+            }
+            self.candidate += 1;
+        }
+    }
+
+    fn refuse(&mut self, hook: Hook, reason: &str) {
+        self.refusals.push(format!("{} {}: {reason}", hook.name(), hook.target()));
+    }
+
+    fn into_status(self) -> ProgramStatus {
+        let taken = self.task.candidates.get(self.candidate);
+        ProgramStatus {
+            name: taken.map_or(self.task.name, |&(name, _)| name),
+            family: self.task.family,
+            hook: taken.map(|&(_, hook)| (hook.name(), hook.target())),
+            refusals: self.refusals,
+        }
+    }
+}
+
+fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> Result<(), String> {
+    let program = ebpf.program_mut(name).ok_or("the object has no such program")?;
+    let result = match hook {
+        Hook::TpBtf(target) => {
+            <&mut BtfTracePoint>::try_from(program).and_then(|p| p.load(target, btf))
+        }
+        Hook::RawTp(_) => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
+        Hook::Iter(target) => <&mut Iter>::try_from(program).and_then(|p| p.load(target, btf)),
+        Hook::PerfEvent => <&mut PerfEvent>::try_from(program).and_then(PerfEvent::load),
+    };
+    result.map_err(|error| shorten(&error))
+}
+
+fn attach(ebpf: &mut Ebpf, name: &str, hook: Hook) -> Result<(), String> {
+    let program = ebpf.program_mut(name).ok_or("the object has no such program")?;
+    let result = match hook {
+        Hook::TpBtf(_) => {
+            <&mut BtfTracePoint>::try_from(program).and_then(|p| p.attach().map(drop))
+        }
+        Hook::RawTp(target) => {
+            <&mut RawTracePoint>::try_from(program).and_then(|p| p.attach(target).map(drop))
+        }
+        Hook::Iter(_) => return run_iterator(program),
+        Hook::PerfEvent => Ok(()),
+    };
+    result.map_err(|error| shorten(&error))
+}
+
+/// Runs an iterator over all there is, once, and detaches it.
+fn run_iterator(program: &mut Program) -> Result<(), String> {
+    let program: &mut Iter = program.try_into().map_err(|e: ProgramError| chain(&e))?;
+    let link = program.attach().and_then(|id| program.take_link(id)).map_err(|e| chain(&e))?;
+    let mut file = link.into_file().map_err(|e| chain(&e))?;
+    io::copy(&mut file, &mut io::sink()).map_err(|e| e.to_string())?;
+    Ok(())
+}
+
+/// The kernel's reason in a few lines: the last words of the verifier's log, which can be megabytes.
+fn shorten(error: &ProgramError) -> String {
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.is_empty()).collect();
+        let last = lines.len().saturating_sub(4);
+        return format!("{io_error}: {}", lines[last..].join(" | "));
+    }
+    chain(error)
+}

@@ -1,0 +1,109 @@
+//! How far to trust a profile, and why not further.
+//!
+//! Contract: pure; the shares are of counts of samples, so that they mean the same for every unit.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::document::Profile;
+use crate::symbol::{Frame, Reason};
+
+/// A reason of less than this share of the samples is no doubt worth a sentence.
+const WORTH_SAYING: f64 = 0.01;
+
+/// How far to trust a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The shape may be wrong.
+    Low,
+    /// The large boxes can be trusted.
+    Medium,
+    /// As good as sampling gets.
+    High,
+}
+
+/// How far to trust a profile, and why not further.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Confidence {
+    /// The verdict.
+    pub level: Level,
+    /// Samples that arrived.
+    pub sample_count: u64,
+    /// Lost samples among all, 0 to 1.
+    pub lost_share: f64,
+    /// Samples with at least one nameless frame among those that arrived, 0 to 1.
+    pub unresolved_share: f64,
+    /// Sentences with remedies, the weightiest first.
+    pub doubts: Vec<String>,
+}
+
+impl Confidence {
+    /// Judges a profile.
+    pub fn of(profile: &Profile) -> Self {
+        let sample_count: u64 = profile.samples.iter().map(|sample| sample.weight.count).sum();
+        let lost_count: u64 = profile.lost.values().map(|weight| weight.count).sum();
+        let lost_share = share(lost_count, sample_count + lost_count);
+        let (unresolved, by_reason) = unresolved(profile);
+        let unresolved_share = share(unresolved, sample_count);
+        let mut doubts = Vec::new();
+        if sample_count == 0 {
+            doubts.push("No sample arrived: nothing in this scope ran, or sampling is off.".into());
+        } else if sample_count < 100 {
+            doubts.push(format!(
+                "Only {sample_count} samples: take a longer window or a higher frequency."
+            ));
+        }
+        let mut lost: Vec<_> = profile.lost.iter().collect();
+        lost.sort_by_key(|(_, weight)| std::cmp::Reverse(weight.count));
+        for (reason, weight) in lost {
+            let percent = 100.0 * share(weight.count, sample_count + lost_count);
+            doubts.push(format!("{percent:.1} % of the samples were lost: {reason}."));
+        }
+        let mut by_reason: Vec<_> = by_reason.into_iter().collect();
+        by_reason.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        for (reason, count) in by_reason {
+            let share = share(count, sample_count);
+            if share >= WORTH_SAYING {
+                let percent = 100.0 * share;
+                let sentence = reason.sentence();
+                doubts.push(format!(
+                    "{percent:.1} % of the samples have nameless frames: {sentence}"
+                ));
+            }
+        }
+        let level = if sample_count >= 100 && lost_share <= 0.01 && unresolved_share <= 0.05 {
+            Level::High
+        } else if sample_count >= 20 && lost_share <= 0.1 && unresolved_share <= 0.25 {
+            Level::Medium
+        } else {
+            Level::Low
+        };
+        Self { level, sample_count, lost_share, unresolved_share, doubts }
+    }
+}
+
+/// Samples with a nameless frame, all and by reason; a sample counts once for each reason.
+fn unresolved(profile: &Profile) -> (u64, BTreeMap<Reason, u64>) {
+    let mut all = 0;
+    let mut by_reason = BTreeMap::new();
+    for sample in &profile.samples {
+        let has = |reason: Reason| {
+            let is = |f: &Frame| matches!(f, Frame::Unresolved { reason: r, .. } if *r == reason);
+            sample.frames.iter().any(is)
+        };
+        let reasons: Vec<_> = Reason::ALL.into_iter().filter(|reason| has(*reason)).collect();
+        if !reasons.is_empty() {
+            all += sample.weight.count;
+        }
+        for reason in reasons {
+            *by_reason.entry(reason).or_default() += sample.weight.count;
+        }
+    }
+    (all, by_reason)
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}

@@ -1,0 +1,172 @@
+//! A profile: the named samples of one window, ready to be drawn.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::label::{Label, LabelKind};
+use super::stacks::Weight;
+use super::tree::CallTree;
+use super::{folded, json, svg};
+use crate::symbol::Frame;
+use crate::symbol::{Tgid, Tid};
+
+/// What the samples stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProfileKind {
+    /// Running on a CPU.
+    OnCpu,
+    /// Blocked or waiting.
+    OffCpu,
+}
+
+/// What the widths of a profile count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Samples.
+    Samples,
+    /// Nanoseconds.
+    Nanoseconds,
+}
+
+impl ProfileKind {
+    /// What widths count: samples taken at a frequency, or time that was measured.
+    pub fn unit(self) -> Unit {
+        match self {
+            Self::OnCpu => Unit::Samples,
+            Self::OffCpu => Unit::Nanoseconds,
+        }
+    }
+
+    /// The name in titles.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::OnCpu => "On-CPU",
+            Self::OffCpu => "Off-CPU",
+        }
+    }
+}
+
+/// Samples with the same stack, thread and container.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// The process.
+    pub tgid: Tgid,
+    /// The thread, where it matters.
+    pub tid: Option<Tid>,
+    /// The name of the thread.
+    pub comm: Arc<str>,
+    /// The id of the container; `None` for what runs in none.
+    pub container: Option<Arc<str>>,
+    /// Root first: user frames, then kernel frames.
+    pub frames: Arc<[Frame]>,
+    /// How often and how long.
+    pub weight: Weight,
+}
+
+/// A profile of one scope over one window.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// What the samples stand for.
+    pub kind: ProfileKind,
+    /// Wall time of the first moment.
+    pub started_at: SystemTime,
+    /// Length of the window.
+    pub duration_ns: u64,
+    /// Samples a second and CPU; `None` where each event is taken.
+    pub frequency_hz: Option<u32>,
+    /// What was looked at, for people: `host`, `container web`.
+    pub scope: String,
+    /// What arrived.
+    pub samples: Vec<Sample>,
+    /// What did not, by reason.
+    pub lost: BTreeMap<String, Weight>,
+}
+
+/// How a profile is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// A flame graph that browsers show, with search and zoom.
+    Svg,
+    /// Lines for flamegraph.pl, speedscope and others.
+    Folded,
+    /// What the dashboard draws.
+    Json,
+}
+
+impl Format {
+    /// The media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Svg => "image/svg+xml",
+            Self::Folded => "text/plain; charset=utf-8",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// Why a profile could not be drawn.
+#[derive(Debug, Error)]
+pub enum RenderError {
+    /// The flame graph could not be laid out.
+    #[error("cannot draw the flame graph: {0}; fetch the profile as JSON or folded lines instead")]
+    Svg(#[from] io::Error),
+    /// The JSON could not be written.
+    #[error("cannot write the profile as JSON: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl Profile {
+    /// A weight in the unit of this profile.
+    pub fn value(&self, weight: Weight) -> u64 {
+        match self.kind.unit() {
+            Unit::Samples => weight.count,
+            Unit::Nanoseconds => weight.weight_ns,
+        }
+    }
+
+    /// The call tree: the thread's name at the root, then user frames, then kernel frames, and a
+    /// root of its own for each reason of loss.
+    pub fn tree(&self) -> CallTree {
+        let mut tree = CallTree::default();
+        for sample in &self.samples {
+            let frames = sample.frames.iter().map(Label::from);
+            let mut path: Vec<Label> =
+                std::iter::once(Label::thread(&sample.comm)).chain(frames).collect();
+            // Nameless callers of nameless callers say no more than one does.
+            path.dedup_by(|a, b| a.kind == LabelKind::Unknown && a == b);
+            tree.add(path, self.value(sample.weight));
+        }
+        for (reason, weight) in &self.lost {
+            tree.add([Label::lost(reason)], self.value(*weight));
+        }
+        tree
+    }
+
+    /// Draws the profile.
+    pub fn render(&self, format: Format) -> Result<Vec<u8>, RenderError> {
+        let tree = self.tree();
+        match format {
+            Format::Svg => Ok(svg::render(self, &tree)?),
+            Format::Json => Ok(json::render(self, &tree)?),
+            Format::Folded => {
+                let paths = tree.paths().map(|(path, weight)| {
+                    (path.iter().map(|label| label.marked()).collect::<Vec<_>>(), weight)
+                });
+                // Labels that differ in their file alone have one name here.
+                let mut lines: BTreeMap<Vec<String>, u64> = BTreeMap::new();
+                for (names, weight) in paths {
+                    *lines.entry(names).or_default() += weight;
+                }
+                let lines = lines.iter().map(|(n, w)| (n.iter().map(String::as_str), *w));
+                Ok(folded::write(lines).into_bytes())
+            }
+        }
+    }
+}

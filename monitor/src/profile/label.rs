@@ -1,0 +1,109 @@
+//! A frame as it is drawn: what merges with what, and what it is called.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::symbol::{Frame, JIT_MODULE};
+
+/// What a box of the flame graph stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelKind {
+    /// The name of the thread, at the root.
+    Thread,
+    /// A function of a process.
+    User,
+    /// A function made at run time.
+    Jit,
+    /// A function inlined into the one below it.
+    Inlined,
+    /// A function of the kernel.
+    Kernel,
+    /// Addresses without a name.
+    Unknown,
+    /// Samples that did not arrive.
+    Lost,
+}
+
+/// What merges into one box: equal labels under equal parents.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Label {
+    /// The name without a mark of its kind.
+    pub name: Arc<str>,
+    /// Its kind.
+    pub kind: LabelKind,
+    /// The file it lies in, where known.
+    pub module: Option<Arc<str>>,
+}
+
+impl Label {
+    /// The root of a thread's stacks.
+    pub fn thread(comm: &Arc<str>) -> Self {
+        Self { name: Arc::clone(comm), kind: LabelKind::Thread, module: None }
+    }
+
+    /// A box for what was lost.
+    pub fn lost(reason: &str) -> Self {
+        Self { name: format!("[lost: {reason}]").into(), kind: LabelKind::Lost, module: None }
+    }
+
+    /// The name with the marks that users of perf and flamegraph.pl know: `_[k]` for the kernel,
+    /// `_[i]` for inlined, `_[j]` for run-time code.
+    pub fn marked(&self) -> String {
+        let mark = match self.kind {
+            LabelKind::Kernel => "_[k]",
+            LabelKind::Inlined => "_[i]",
+            LabelKind::Jit => "_[j]",
+            LabelKind::Thread | LabelKind::User | LabelKind::Unknown | LabelKind::Lost => "",
+        };
+        format!("{}{mark}", self.name)
+    }
+}
+
+impl From<&Frame> for Label {
+    fn from(frame: &Frame) -> Self {
+        let (kind, name, module) = match frame {
+            Frame::Kernel { name } => (LabelKind::Kernel, name, &None),
+            Frame::User { name, module } if module.as_deref() == Some(JIT_MODULE) => {
+                (LabelKind::Jit, name, module)
+            }
+            Frame::User { name, module } => (LabelKind::User, name, module),
+            Frame::Inlined { name, module } => (LabelKind::Inlined, name, module),
+            // The address is left out: it differs at each sample and would tear the box apart.
+            Frame::Unresolved { reason, module, .. } => {
+                let file = module.as_deref().map(|path| {
+                    Path::new(path).file_name().map_or(path.into(), |name| name.to_string_lossy())
+                });
+                let name = match file {
+                    Some(file) => format!("[unknown: {reason} in {file}]"),
+                    None => format!("[unknown: {reason}]"),
+                };
+                let module = module.clone();
+                return Self { name: name.into(), kind: LabelKind::Unknown, module };
+            }
+        };
+        Self { name: Arc::clone(name), kind, module: module.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbol::Reason;
+
+    #[test]
+    fn marks_are_those_of_perf() {
+        let marked = |frame: Frame| Label::from(&frame).marked();
+        assert_eq!(marked(Frame::Kernel { name: "f".into() }), "f_[k]");
+        assert_eq!(marked(Frame::Inlined { name: "f".into(), module: None }), "f_[i]");
+        assert_eq!(marked(Frame::User { name: "f".into(), module: Some("[jit]".into()) }), "f_[j]");
+        let unknown = |reason, module: Option<&str>| {
+            marked(Frame::Unresolved { reason, address: 1, module: module.map(Into::into) })
+        };
+        assert_eq!(unknown(Reason::ProcessGone, None), "[unknown: process gone]");
+        let file = Some("/lib/libc.so.6");
+        assert_eq!(unknown(Reason::NoSymbols, file), "[unknown: no symbols in libc.so.6]");
+    }
+}

@@ -1,0 +1,120 @@
+//! The flame graph as SVG, by inferno.
+//!
+//! Contract: names are other people's text. Whatever they hold, the result is well-formed XML, and no
+//! name can pass for a weight, a comment or a separator of inferno's input.
+
+use std::io;
+
+use inferno::flamegraph::color::{Color, MultiPalette, PaletteMap};
+use inferno::flamegraph::{Options, Palette, from_lines};
+
+use super::confidence::Confidence;
+use super::document::{Profile, Unit};
+use super::label::LabelKind;
+use super::tree::CallTree;
+
+/// Nameless frames are grey: they are not hot code.
+const UNKNOWN_COLOR: Color = Color { r: 190, g: 190, b: 190 };
+/// What was lost is neither code nor the kernel's.
+const LOST_COLOR: Color = Color { r: 150, g: 150, b: 210 };
+
+/// Draws the flame graph.
+pub(super) fn render(profile: &Profile, tree: &CallTree) -> io::Result<Vec<u8>> {
+    let title = one_line(&format!("{} flame graph: {}", profile.kind.title(), profile.scope));
+    let subtitle = one_line(&subtitle(profile, tree));
+    if tree.total() == 0 {
+        return Ok(empty(&title, &subtitle).into_bytes());
+    }
+    let mut lines: Vec<String> = tree
+        .paths()
+        .map(|(path, weight)| {
+            let names: Vec<_> = path.iter().map(|label| safe(&label.marked())).collect();
+            format!("{} {weight}", names.join(";"))
+        })
+        .collect();
+    // Inferno wants its input sorted as text, and a frame's name is all it goes by.
+    lines.sort_unstable();
+    let mut colors = PaletteMap::default();
+    for label in tree.labels() {
+        match label.kind {
+            LabelKind::Unknown => drop(colors.insert(safe(&label.marked()), UNKNOWN_COLOR)),
+            LabelKind::Lost => drop(colors.insert(safe(&label.marked()), LOST_COLOR)),
+            _ => {}
+        }
+    }
+    let mut options = Options::default();
+    // The palette that reads the marks `_[k]`, `_[i]` and `_[j]`.
+    options.colors = Palette::Multi(MultiPalette::Java);
+    // The same function has the same colour in every graph.
+    options.deterministic = true;
+    options.palette_map = Some(&mut colors);
+    options.title = title;
+    options.subtitle = Some(subtitle);
+    options.count_name = match profile.kind.unit() {
+        Unit::Samples => "samples",
+        Unit::Nanoseconds => "ns",
+    }
+    .to_owned();
+    let mut image = Vec::new();
+    from_lines(&mut options, lines.iter().map(String::as_str), &mut image)?;
+    Ok(image)
+}
+
+fn subtitle(profile: &Profile, tree: &CallTree) -> String {
+    let confidence = Confidence::of(profile);
+    let seconds = profile.duration_ns as f64 / 1e9;
+    let total = match profile.kind.unit() {
+        Unit::Samples => format!("{} samples", confidence.sample_count),
+        Unit::Nanoseconds => format!("{:.3} s", tree.total() as f64 / 1e9),
+    };
+    let rate = profile.frequency_hz.map(|hz| format!(" at {hz} Hz")).unwrap_or_default();
+    let mut text = format!("{total} in {seconds:.1} s{rate}");
+    text += &format!(", {:.1} % lost", 100.0 * confidence.lost_share);
+    text += &format!(", {:.1} % with nameless frames", 100.0 * confidence.unresolved_share);
+    if let Some(doubt) = confidence.doubts.first() {
+        text += ". ";
+        text += doubt;
+    }
+    text
+}
+
+/// A name that inferno and XML both take for nothing but a name.
+fn safe(name: &str) -> String {
+    let mut name = one_line(name);
+    if name.trim().is_empty() {
+        return "(no name)".to_owned();
+    }
+    // The separator becomes the Greek question mark, which looks the same.
+    name = name.replace(';', "\u{37e}");
+    if name.starts_with("# ") {
+        name.replace_range(1..2, "\u{a0}");
+    }
+    // A number at the end of a name would be read as a second weight.
+    if let Some(at) = name.rfind(' ')
+        && name[at..].contains(|c: char| c.is_ascii_digit())
+        && !name[at + 1..].contains(|c: char| !c.is_ascii_digit() && c != '.')
+    {
+        name.replace_range(at..=at, "\u{a0}");
+    }
+    name
+}
+
+/// Without line ends and other characters that XML does not allow.
+fn one_line(text: &str) -> String {
+    let bad = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
+    text.chars().map(|c| if bad(c) { '\u{fffd}' } else { c }).collect()
+}
+
+fn empty(title: &str, subtitle: &str) -> String {
+    let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;");
+    format!(
+        "<?xml version=\"1.0\" standalone=\"no\"?>\n\
+         <svg version=\"1.1\" width=\"1200\" height=\"80\" xmlns=\"http://www.w3.org/2000/svg\">\
+         <text x=\"600\" y=\"30\" text-anchor=\"middle\" font-family=\"monospace\" \
+         font-size=\"17\">{}</text>\
+         <text x=\"600\" y=\"56\" text-anchor=\"middle\" font-family=\"monospace\" \
+         font-size=\"12\">{}</text></svg>\n",
+        escape(title),
+        escape(subtitle)
+    )
+}

@@ -1,0 +1,206 @@
+//! What the server needs from the engine, and how the engine says no.
+//!
+//! Contract: every method returns at once or gives a future; dropping a future or a [`Watch`] ends what it started.
+
+use std::{any::Any, future::Future, pin::Pin, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use super::report::{DoctorReport, ProbesReport};
+use crate::{
+    container::{ContainerId, FindError, Registry},
+    kernel::ids::Tgid,
+    metric::Subject,
+    profile::Profile,
+    store::Live,
+};
+
+/// A boxed future that can move between threads.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The engine as the server sees it.
+pub trait Backend: Send + Sync + 'static {
+    /// The last ticks, and each new one.
+    fn live(&self) -> &Live;
+
+    /// Names of containers, living and dead.
+    fn registry(&self) -> &Registry;
+
+    /// What the kernel half and the daemon cost and lose.
+    fn probes(&self) -> ProbesReport;
+
+    /// What this kernel offers and what is missing.
+    fn doctor(&self) -> DoctorReport;
+
+    /// Measures one process by itself until the [`Watch`] is dropped.
+    ///
+    /// # Errors
+    /// [`BackendError::ProcessGone`], or that no more processes can be watched.
+    fn watch(&self, process: Tgid) -> Result<Watch, BackendError>;
+
+    /// Records stacks for `request.duration`; dropping the future ends the recording.
+    fn profile(&self, request: ProfileRequest) -> BoxFuture<Result<Profile, BackendError>>;
+}
+
+/// The subjects of watched processes begin so: they are never rows of the overview or series of `/metrics`.
+pub const PROCESS_PREFIX: &str = "process:";
+
+/// Whom the samples of one watched process are about.
+pub fn process_subject(process: Tgid) -> Subject {
+    Subject::Container(format!("{PROCESS_PREFIX}{process}").into())
+}
+
+/// A process that is measured by itself while this is held.
+pub struct Watch {
+    /// Whom its samples in the ticks are about.
+    pub subject: Subject,
+    /// Ends the measuring when dropped.
+    _guard: Box<dyn Any + Send + Sync>,
+}
+
+impl Watch {
+    /// `guard` ends the measuring when it is dropped.
+    pub fn new(subject: Subject, guard: impl Any + Send + Sync) -> Self {
+        Self { subject, _guard: Box::new(guard) }
+    }
+}
+
+/// Whose stacks to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The whole host.
+    All,
+    /// One container with its nested cgroups.
+    Container(ContainerId),
+    /// One process.
+    Process(Tgid),
+}
+
+/// What to record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileRequest {
+    /// Whose stacks.
+    pub target: Target,
+    /// For how long.
+    pub duration: Duration,
+    /// Samples per second and CPU.
+    pub frequency_hz: u32,
+}
+
+/// Why the engine cannot do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// Nothing has that name.
+    #[error("{what} {query:?} was not found")]
+    NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// What was asked for.
+        query: String,
+        /// Names near it.
+        nearest: Vec<String>,
+    },
+    /// It ended, or never was.
+    #[error("process {0} is gone")]
+    ProcessGone(Tgid),
+    /// The kernel refuses this user.
+    #[error("no permission: {what}")]
+    NeedsPrivilege {
+        /// What was refused, and the capability that would allow it.
+        what: String,
+        /// How to get it.
+        remedy: String,
+    },
+    /// This kernel or machine cannot do it.
+    #[error("not supported here: {what}")]
+    Unsupported {
+        /// What.
+        what: String,
+        /// What is missing.
+        why: String,
+    },
+    /// The request makes no sense.
+    #[error("{what}")]
+    Invalid {
+        /// What is wrong with it.
+        what: String,
+        /// What would be right.
+        remedy: String,
+    },
+    /// It went wrong.
+    #[error("{what}")]
+    Failed {
+        /// What went wrong, with its cause.
+        what: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// The daemon is ending.
+    #[error("the daemon is shutting down")]
+    Ending,
+}
+
+/// The kinds of [`BackendError`], as in the member `kind` of an error in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// Nothing has that name, or it is gone.
+    NotFound,
+    /// The kernel refuses this user.
+    NeedsPrivilege,
+    /// This kernel cannot do it.
+    Unsupported,
+    /// The request makes no sense.
+    Invalid,
+    /// It went wrong.
+    Failed,
+    /// The daemon is ending.
+    Ending,
+}
+
+impl BackendError {
+    /// Its kind.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NotFound { .. } | Self::ProcessGone(_) => ErrorKind::NotFound,
+            Self::NeedsPrivilege { .. } => ErrorKind::NeedsPrivilege,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Failed { .. } => ErrorKind::Failed,
+            Self::Ending => ErrorKind::Ending,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NotFound { nearest, .. } if nearest.is_empty() => {
+                "`cgscope containers --all` lists what there is".to_owned()
+            }
+            Self::NotFound { nearest, .. } => {
+                // Names are written by others: a terminal must not obey them.
+                let names = nearest.iter().map(|name| name.escape_debug().to_string());
+                format!("near it: {}", names.collect::<Vec<_>>().join(", "))
+            }
+            Self::ProcessGone(_) => "ask for a process that runs".to_owned(),
+            Self::Unsupported { why, .. } => why.clone(),
+            Self::NeedsPrivilege { remedy, .. }
+            | Self::Invalid { remedy, .. }
+            | Self::Failed { remedy, .. } => remedy.clone(),
+            Self::Ending => "ask again when it runs".to_owned(),
+        }
+    }
+}
+
+impl From<FindError> for BackendError {
+    fn from(error: FindError) -> Self {
+        match error {
+            FindError::NotFound { query, nearest } => {
+                Self::NotFound { what: "container", query, nearest }
+            }
+            FindError::Ambiguous { .. } => {
+                Self::Invalid { what: error.to_string(), remedy: "say the whole id".to_owned() }
+            }
+        }
+    }
+}

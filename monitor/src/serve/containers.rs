@@ -1,0 +1,178 @@
+//! `/api/v1/containers` and `/api/v1/processes`: lists, details, distributions and states.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State};
+
+use super::{
+    api::{
+        About, ContainerDetail, ContainerList, LatencyReport, Measurement, NamedDistribution,
+        StatesReport,
+    },
+    backend::BackendError,
+    error::ApiError,
+    params::{DEFAULT_DURATION, ListParams, Params, Segment, WindowParams, duration_or},
+    routes::Served,
+    subject, window,
+};
+use crate::{
+    analyze::{Activity, SubjectWindow, Window, together},
+    kernel::ids::Tgid,
+};
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// What one subject did in a window, and who it is.
+struct Part {
+    about: About,
+    id: String,
+    window: Window,
+    part: SubjectWindow,
+}
+
+pub async fn list(
+    State(served): State<Served>,
+    Params(params): Params<ListParams>,
+) -> Answer<ContainerList> {
+    let duration = duration_or(params.duration, Duration::ZERO)?;
+    let only = params.container.as_deref();
+    let only = only.map(|query| subject::find(&*served.backend, query)).transpose()?;
+    let window = window::recent(served.backend.live(), duration).await?;
+    let wanted: Vec<&str> = params.metrics.iter().flat_map(|names| names.split(',')).collect();
+    let all = params.all || only.is_some();
+    let mut rows = subject::rows(&window, served.backend.registry(), all, &wanted);
+    if let Some(only) = only {
+        rows.retain(|row| row.container == *only);
+    }
+    Ok(Json(ContainerList { at: window.at, span_ns: span_ns(&window), containers: rows }))
+}
+
+pub async fn detail(
+    State(served): State<Served>,
+    Segment(query): Segment,
+    Params(params): Params<WindowParams>,
+) -> Answer<ContainerDetail> {
+    let duration = duration_or(params.duration, Duration::ZERO)?;
+    let container = subject::find(&*served.backend, &query)?;
+    let mut window = window::recent(served.backend.live(), duration).await?;
+    let span_ns = span_ns(&window);
+    let part = window.subjects.remove(&subject::subject_of(&container));
+    let activity = part.as_ref().map(|part| Activity::of(container.id.as_str(), part, span_ns));
+    let mut row = subject::row(&container, activity);
+    let series = part.iter().flat_map(|part| &part.series);
+    row.metrics = series.map(|series| Measurement::of(series, span_ns)).collect();
+    Ok(Json(ContainerDetail { at: window.at, span_ns, row }))
+}
+
+pub async fn latency(
+    State(served): State<Served>,
+    Segment(query): Segment,
+    Params(params): Params<WindowParams>,
+) -> Answer<LatencyReport> {
+    Ok(Json(container(&served, &query, params).await?.latency()))
+}
+
+pub async fn states(
+    State(served): State<Served>,
+    Segment(query): Segment,
+    Params(params): Params<WindowParams>,
+) -> Answer<StatesReport> {
+    Ok(Json(container(&served, &query, params).await?.states()))
+}
+
+pub async fn process_latency(
+    State(served): State<Served>,
+    Segment(pid): Segment,
+    Params(params): Params<WindowParams>,
+) -> Answer<LatencyReport> {
+    Ok(Json(process(&served, &pid, params).await?.latency()))
+}
+
+pub async fn process_states(
+    State(served): State<Served>,
+    Segment(pid): Segment,
+    Params(params): Params<WindowParams>,
+) -> Answer<StatesReport> {
+    Ok(Json(process(&served, &pid, params).await?.states()))
+}
+
+pub async fn host_latency(
+    State(served): State<Served>,
+    Params(params): Params<WindowParams>,
+) -> Answer<LatencyReport> {
+    Ok(Json(host(&served, params).await?.latency()))
+}
+
+pub async fn host_states(
+    State(served): State<Served>,
+    Params(params): Params<WindowParams>,
+) -> Answer<StatesReport> {
+    Ok(Json(host(&served, params).await?.states()))
+}
+
+async fn container(served: &Served, query: &str, params: WindowParams) -> Result<Part, ApiError> {
+    let duration = duration_or(params.duration, DEFAULT_DURATION)?;
+    let container = subject::find(&*served.backend, query)?;
+    let mut window = window::recent(served.backend.live(), duration).await?;
+    // One that did nothing has no samples: empty distributions say so.
+    let part = window.subjects.remove(&subject::subject_of(&container)).unwrap_or_default();
+    Ok(Part {
+        id: container.id.as_str().to_owned(),
+        about: About::Container(Box::new(container.as_ref().clone())),
+        window,
+        part,
+    })
+}
+
+async fn process(served: &Served, pid: &str, params: WindowParams) -> Result<Part, ApiError> {
+    let duration = duration_or(params.duration, DEFAULT_DURATION)?;
+    let process = match pid.parse::<u32>() {
+        Ok(pid @ 1..) => Tgid(pid),
+        _ => {
+            return Err(ApiError(BackendError::Invalid {
+                what: format!("{pid:?} is no process id"),
+                remedy: "a process id is a number from 1".to_owned(),
+            }));
+        }
+    };
+    let about = subject::about_process(process);
+    let watch = served.backend.watch(process)?;
+    // A watch outlives its process: time after its end would dilute every rate.
+    let is_gone = || !subject::is_running(process);
+    let window = window::from_now(served.backend.live(), duration, &watch.subject, is_gone).await?;
+    let mut window = window.ok_or(BackendError::ProcessGone(process))?;
+    let part = window.subjects.remove(&watch.subject).unwrap_or_default();
+    Ok(Part { id: format!("process:{process}"), about, window, part })
+}
+
+async fn host(served: &Served, params: WindowParams) -> Result<Part, ApiError> {
+    let duration = duration_or(params.duration, DEFAULT_DURATION)?;
+    let window = window::recent(served.backend.live(), duration).await?;
+    let part = together(&window, |id| !subject::is_process(id));
+    Ok(Part { id: "all".to_owned(), about: About::Host, window, part })
+}
+
+impl Part {
+    fn latency(self) -> LatencyReport {
+        LatencyReport {
+            at: self.window.at,
+            span_ns: span_ns(&self.window),
+            distributions: self.part.series.iter().filter_map(NamedDistribution::of).collect(),
+            about: self.about,
+        }
+    }
+
+    fn states(self) -> StatesReport {
+        let span_ns = span_ns(&self.window);
+        StatesReport {
+            at: self.window.at,
+            span_ns,
+            activity: Activity::of(&self.id, &self.part, span_ns),
+            about: self.about,
+        }
+    }
+}
+
+pub fn span_ns(window: &Window) -> u64 {
+    window.span.as_nanos() as u64
+}

@@ -1,0 +1,38 @@
+//! HTTP: the API, the live stream, the exposition and the page. Only here is HTTP.
+//!
+//! [`Backend`] is what the server needs from the engine; [`router`] answers requests over it, in the daemon behind a socket and
+//! in the command line without one; [`api`] is what it answers. [`runtime_file`] is how the command line finds the daemon.
+
+pub mod api;
+mod assets;
+mod backend;
+mod containers;
+pub mod duration;
+mod error;
+mod exposition;
+mod flamegraph;
+mod guard;
+mod host;
+mod in_process;
+pub mod options;
+mod params;
+pub mod report;
+mod routes;
+pub mod runtime_file;
+mod server;
+mod stream;
+mod subject;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use backend::{
+    Backend, BackendError, BoxFuture, ErrorKind, PROCESS_PREFIX, ProfileRequest, Target, Watch,
+    process_subject,
+};
+pub use in_process::{InProcess, NoAnswer};
+pub use options::EngineOptions;
+pub use params::{DEFAULT_DURATION, MAX_DURATION, MAX_FREQUENCY_HZ};
+pub use routes::{Ending, ending, router};
+pub use server::{ServeError, bind, serve};

@@ -1,0 +1,295 @@
+//! The command line: commands, flags, environment, help.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{
+    engine_arguments::{EngineArguments, duration, frequency},
+    failure::EXIT_CODES,
+    top_columns::Columns,
+};
+use crate::serve::{duration::Span, runtime_file::DEFAULT_DIRECTORY};
+
+/// Where does each container's time go, and who took it?
+///
+/// Commands ask the daemon (`cgscope run`) if one runs here, and attach by themselves if not.
+#[derive(Debug, Parser)]
+#[command(name = "cgscope", version, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: measure, and serve the page, the API and /metrics
+    #[command(after_help = "Example:\n  sudo cgscope run --listen 127.0.0.1:7070 --interval 1s")]
+    Run(RunArguments),
+    /// Show the containers live, the most stalled first
+    #[command(
+        after_help = "Examples:\n  sudo cgscope top\n  cgscope top --once --columns name,cpu,stall\n  \
+        cgscope top --columns name,cpu,cgscope_sched_migrations_total\n\n\
+        Keys: s stall, c CPU, r run queue p99, t throttled, n name; a all; q quit"
+    )]
+    Top(TopArguments),
+    /// Draw the distributions of run-queue latency, on-CPU and off-CPU time
+    #[command(after_help = "Examples:\n  sudo cgscope latency --container web --duration 10s\n  \
+        cgscope latency --pid 4242 --json")]
+    Latency(WindowArguments),
+    /// Show where the time of the threads went
+    #[command(after_help = "Example:\n  sudo cgscope states --container web --duration 10s")]
+    States(WindowArguments),
+    /// Record stacks and draw them as a flame graph
+    #[command(
+        after_help = "Examples:\n  sudo cgscope flamegraph --container web --duration 10s -o web.svg\n  \
+        cgscope flamegraph --pid 4242 --frequency 999 -o out.folded"
+    )]
+    Flamegraph(FlamegraphArguments),
+    /// List the containers
+    #[command(after_help = "Example:\n  cgscope containers --all --json")]
+    Containers(ContainersArguments),
+    /// Tell what this kernel offers, what is missing, what cgscope costs and loses
+    #[command(after_help = "Example:\n  sudo cgscope doctor")]
+    Doctor(DoctorArguments),
+}
+
+/// Which daemon to ask.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Daemon")]
+pub struct ConnectArguments {
+    /// Ask the daemon at this address instead of looking for one
+    #[arg(long, value_name = "IP:PORT", env = "CGSCOPE_ADDRESS", conflicts_with = "standalone")]
+    pub address: Option<SocketAddr>,
+
+    /// Attach by itself even if a daemon runs
+    #[arg(long)]
+    pub standalone: bool,
+
+    #[command(flatten)]
+    pub state: StateArguments,
+}
+
+/// Where a daemon says that it runs.
+#[derive(Args, Clone, Debug)]
+pub struct StateArguments {
+    /// Directory of daemon.json, by which commands find the daemon
+    #[arg(long, value_name = "DIR", env = "CGSCOPE_RUNTIME_DIR", default_value = DEFAULT_DIRECTORY)]
+    pub state_dir: PathBuf,
+}
+
+/// Of whom.
+#[derive(Args, Clone, Debug)]
+#[group(multiple = false)]
+pub struct TargetArguments {
+    /// Of this container, by name, id or the beginning of its id
+    #[arg(long, value_name = "NAME|ID")]
+    pub container: Option<String>,
+
+    /// Of this process
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=4_194_304))]
+    pub pid: Option<u32>,
+
+    /// Of the whole host; the default
+    #[arg(long)]
+    pub all: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct RunArguments {
+    /// Where to serve; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7070", env = "CGSCOPE_LISTEN")]
+    pub listen: SocketAddr,
+
+    /// Stack samples per second and CPU of recordings that do not say
+    #[arg(long, value_name = "HZ", default_value = "99", env = "CGSCOPE_FREQUENCY", value_parser = frequency)]
+    pub frequency: u32,
+
+    #[command(flatten)]
+    pub state: StateArguments,
+
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct TopArguments {
+    /// Print one table and leave
+    #[arg(long)]
+    pub once: bool,
+
+    /// Print one table as JSON and leave
+    #[arg(long)]
+    pub json: bool,
+
+    /// Only this container, by name, id or the beginning of its id
+    #[arg(long, value_name = "NAME|ID")]
+    pub container: Option<String>,
+
+    /// With units, plain cgroups, the host, the kernel and the dead
+    #[arg(long)]
+    pub all: bool,
+
+    /// Columns, separated by commas: name, id, runtime, cpu, throttled, runq-p50, runq-p99, threads, stall, states, or
+    /// any metric by its name in /metrics
+    #[arg(long, value_name = "NAMES", default_value_t)]
+    pub columns: Columns,
+
+    /// What the numbers are over, in the table of --once and --json [default: the last measurement]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Span>,
+
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct WindowArguments {
+    #[command(flatten)]
+    pub target: TargetArguments,
+
+    /// Over how long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub duration: Span,
+
+    /// As JSON, as the API answers
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct FlamegraphArguments {
+    #[command(flatten)]
+    pub target: TargetArguments,
+
+    /// For how long to record
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub duration: Span,
+
+    /// Samples per second and CPU [default: 99, or the daemon's]
+    #[arg(long, value_name = "HZ", value_parser = frequency)]
+    pub frequency: Option<u32>,
+
+    /// Where to write it; .svg, .folded, .txt or .json says as what, - is stdout as folded lines
+    #[arg(short, long, value_name = "FILE", default_value = "flamegraph.svg")]
+    pub output: PathBuf,
+
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct ContainersArguments {
+    /// Only this one, by name, id or the beginning of its id
+    #[arg(long, value_name = "NAME|ID")]
+    pub container: Option<String>,
+
+    /// With units, plain cgroups, the host and the dead
+    #[arg(long)]
+    pub all: bool,
+
+    /// As JSON, as the API answers
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct DoctorArguments {
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+impl TargetArguments {
+    /// As parameters of a recording.
+    pub fn query(&self) -> Vec<(&'static str, String)> {
+        let container = self.container.clone().map(|container| ("container", container));
+        let pid = self.pid.map(|pid| ("pid", pid.to_string()));
+        container.into_iter().chain(pid).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn each_command_shows_an_example() {
+        for command in Arguments::command().get_subcommands() {
+            let help = command.clone().render_long_help().to_string();
+            assert!(help.contains("Example"), "{}", command.get_name());
+        }
+        let help = Arguments::command().render_long_help().to_string();
+        assert!(help.contains("Exit codes:"), "{help}");
+    }
+
+    fn refused(line: &str) -> ErrorKind {
+        Arguments::try_parse_from(line.split(' ')).expect_err(line).kind()
+    }
+
+    #[test]
+    fn what_makes_no_sense() {
+        let conflict = ErrorKind::ArgumentConflict;
+        let value = ErrorKind::ValueValidation;
+        for (line, kind) in [
+            ("cgscope latency --container a --pid 1", conflict),
+            ("cgscope latency --pid 0", value),
+            ("cgscope latency --duration 0s", value),
+            ("cgscope latency --duration 11m", value),
+            ("cgscope flamegraph --frequency 10001", value),
+            ("cgscope run --interval 99ms", value),
+            ("cgscope run --hook kprobe", value),
+            ("cgscope run --event-ring-size 3M", value),
+            ("cgscope run --listen nowhere", value),
+            ("cgscope top --columns name,nonsense", value),
+            ("cgscope top --standalone --address 127.0.0.1:1", conflict),
+            ("cgscope nonsense", ErrorKind::InvalidSubcommand),
+        ] {
+            assert_eq!(refused(line), kind, "{line}");
+        }
+    }
+
+    #[test]
+    fn flags_reach_the_engine() {
+        let line = "cgscope run --interval 100ms --max-threads 4096 --identity v1:cpu --disable profile,process \
+                    --frequency 49 --stack-ring-size 8M";
+        let arguments = Arguments::try_parse_from(line.split_whitespace()).unwrap();
+        let Command::Run(run) = arguments.command else { panic!() };
+        let options = run.engine.options(run.frequency);
+        assert_eq!(options.interval.as_millis(), 100);
+        assert_eq!(options.max_threads, Some(4096));
+        assert_eq!(options.disabled, ["profile", "process"]);
+        assert_eq!((options.frequency_hz, options.stack_ring_bytes), (49, 8 << 20));
+    }
+}

@@ -1,0 +1,144 @@
+//! Flags and environment of the engine.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, value_parser};
+
+use crate::serve::{
+    EngineOptions, MAX_FREQUENCY_HZ,
+    duration::Span,
+    options::{Hook, IdentityChoice, KernelLog, ring_bytes},
+};
+
+const HEADING: &str = "Engine (of this command when no daemon runs)";
+
+/// How the engine is to run.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = HEADING)]
+pub struct EngineArguments {
+    /// Time between two measurements, 100ms to 1m
+    #[arg(long, value_name = "TIME", default_value = "1s", env = "CGSCOPE_INTERVAL", value_parser = interval)]
+    pub interval: Span,
+
+    /// Cgroups that are measured one by one; the rest count as `unattributed`
+    #[arg(long, value_name = "N", default_value_t = 1024, env = "CGSCOPE_MAX_CGROUPS", hide_short_help = true,
+          value_parser = value_parser!(u32).range(16..=65_536))]
+    pub max_cgroups: u32,
+
+    /// Entries of the thread table; `auto` takes it from /proc/sys/kernel/pid_max
+    #[arg(long, value_name = "N|auto", default_value = "auto", env = "CGSCOPE_MAX_THREADS", hide_short_help = true,
+          value_parser = threads)]
+    pub max_threads: AutoNumber,
+
+    /// Ring of cgroup and process events, a power of two
+    #[arg(long, value_name = "SIZE", default_value = "1M", env = "CGSCOPE_EVENT_RING_SIZE", hide_short_help = true,
+          value_parser = ring_bytes)]
+    pub event_ring_size: u32,
+
+    /// Ring of stack samples, a power of two
+    #[arg(long, value_name = "SIZE", default_value = "4M", env = "CGSCOPE_STACK_RING_SIZE", hide_short_help = true,
+          value_parser = ring_bytes)]
+    pub stack_ring_size: u32,
+
+    /// BTF of the running kernel [default: /sys/kernel/btf/vmlinux]
+    #[arg(long, value_name = "PATH", env = "CGSCOPE_BTF", hide_short_help = true)]
+    pub btf: Option<PathBuf>,
+
+    /// How to attach to the scheduler: auto, tp_btf or raw_tp
+    #[arg(
+        long,
+        value_name = "HOOK",
+        default_value = "auto",
+        env = "CGSCOPE_HOOK",
+        hide_short_help = true
+    )]
+    pub hook: Hook,
+
+    /// Which cgroup hierarchy names a task: auto, v2 or v1:CONTROLLER
+    #[arg(
+        long,
+        value_name = "WHICH",
+        default_value = "auto",
+        env = "CGSCOPE_IDENTITY",
+        hide_short_help = true
+    )]
+    pub identity: IdentityChoice,
+
+    /// Messages of the kernel half: off, error, warn, info or debug
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "off",
+        env = "CGSCOPE_KERNEL_LOG",
+        hide_short_help = true
+    )]
+    pub kernel_log: KernelLog,
+
+    /// Families of kernel programs that stay off, separated by commas
+    #[arg(
+        long,
+        value_name = "FAMILY",
+        env = "CGSCOPE_DISABLE",
+        hide_short_help = true,
+        value_delimiter = ','
+    )]
+    pub disable: Vec<String>,
+}
+
+impl EngineArguments {
+    /// As the engine takes them.
+    pub fn options(&self, frequency_hz: u32) -> EngineOptions {
+        EngineOptions {
+            interval: self.interval.0,
+            max_cgroups: self.max_cgroups,
+            max_threads: self.max_threads.0,
+            frequency_hz,
+            event_ring_bytes: self.event_ring_size,
+            stack_ring_bytes: self.stack_ring_size,
+            btf: self.btf.clone(),
+            hook: self.hook,
+            identity: self.identity.clone(),
+            kernel_log: self.kernel_log,
+            disabled: self.disable.clone(),
+        }
+    }
+}
+
+/// A number, or `auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AutoNumber(pub Option<u32>);
+
+fn threads(text: &str) -> Result<AutoNumber, String> {
+    match text.parse() {
+        _ if text == "auto" => Ok(AutoNumber(None)),
+        Ok(number @ 1024..=4_194_304) => Ok(AutoNumber(Some(number))),
+        _ => Err("give auto or a number from 1024 to 4194304".to_owned()),
+    }
+}
+
+fn interval(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error| format!("{error}"))?;
+    if (Duration::from_millis(100)..=Duration::from_secs(60)).contains(&span.0) {
+        Ok(span)
+    } else {
+        Err("give 100ms to 1m".to_owned())
+    }
+}
+
+/// A length of time that can be measured: more than 0, at most 10 minutes.
+pub fn duration(text: &str) -> Result<Span, String> {
+    let span: Span = text.parse().map_err(|error| format!("{error}"))?;
+    let limit = crate::serve::MAX_DURATION;
+    if span.0.is_zero() || span.0 > limit {
+        return Err(format!("give more than 0 and at most {}", Span(limit)));
+    }
+    Ok(span)
+}
+
+/// Samples per second and CPU.
+pub fn frequency(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(hz @ 1..=MAX_FREQUENCY_HZ) => Ok(hz),
+        _ => Err(format!("give 1 to {MAX_FREQUENCY_HZ}")),
+    }
+}

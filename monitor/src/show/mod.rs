@@ -1,0 +1,28 @@
+//! The terminal: the command line, its tables, histograms and live view. Only here is the terminal.
+//!
+//! Every command asks the API, of the daemon if one runs and of an engine of its own if not ([`client`]), so it shows
+//! API types only. [`main`] is the whole program; the engine is handed in.
+
+mod arguments;
+mod bar;
+mod client;
+mod containers;
+mod doctor;
+mod engine_arguments;
+mod failure;
+mod flamegraph;
+mod histogram;
+mod latency;
+mod number;
+mod output;
+mod program;
+mod run;
+mod signal;
+mod states;
+mod table;
+mod text;
+mod top;
+mod top_columns;
+mod top_view;
+
+pub use program::{Engine, main};

@@ -1,0 +1,61 @@
+//! `cgscope run`: the daemon.
+
+use std::{
+    io::{self, IsTerminal},
+    sync::Arc,
+    time::Duration,
+};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    arguments::RunArguments,
+    failure::{Failure, RUNTIME},
+    program::Engine,
+    signal::asked_to_end,
+};
+use crate::serve::{bind, ending, router, runtime_file::Claim, serve};
+
+/// How long threads that still compute may take after the last answer.
+const LAST_WORK: Duration = Duration::from_millis(200);
+
+pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
+    log();
+    // In this order: what is cheap to refuse is refused before anything is loaded into the kernel.
+    let mut claim = Claim::take(&arguments.state.state_dir)?;
+    let (listener, address) = bind(arguments.listen)?;
+    let backend = (engine.start)(&arguments.engine.options(arguments.frequency))?;
+
+    let failed =
+        |error: io::Error| Failure::new(RUNTIME, format!("cannot start threads: {error}"), "");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("serve")
+        .enable_all()
+        .build()
+        .map_err(failed)?;
+    let (sender, ending) = ending();
+    let router = router(Arc::clone(&backend), ending, Some(address), arguments.frequency);
+    let served = runtime.block_on(async {
+        let stop = asked_to_end().map_err(failed)?;
+        claim.announce(address)?;
+        tracing::info!("serving http://{address}");
+        if !address.ip().is_loopback() {
+            tracing::warn!("whoever reaches {address} reads everything: there is no token yet");
+        }
+        serve(listener, router, sender, stop).await.map_err(Failure::from)
+    });
+    runtime.shutdown_timeout(LAST_WORK);
+    drop(backend);
+    drop(claim);
+    served
+}
+
+fn log() {
+    // What the kernel half may say was chosen when it was loaded, so all that comes is wanted.
+    let filter = EnvFilter::try_from_env("CGSCOPE_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,monitor_ebpf=trace"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // A logger that is already there is as good.
+    let _ = log.with_ansi(io::stderr().is_terminal()).try_init();
+}

@@ -1,0 +1,96 @@
+//! The last ticks in memory, and a signal for each new one.
+//!
+//! Contract: bounded by [`Live::KEPT_TICKS`]; readers never hold up the collector.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio::sync::broadcast;
+
+use crate::metric::Tick;
+
+/// Shared by the collector, which adds, and everyone who reads.
+#[derive(Clone, Debug)]
+pub struct Live {
+    ticks: Arc<RwLock<VecDeque<Arc<Tick>>>>,
+    added: broadcast::Sender<Arc<Tick>>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self { ticks: Arc::default(), added: broadcast::channel(16).0 }
+    }
+}
+
+impl Live {
+    /// Two minutes at one tick a second.
+    pub const KEPT_TICKS: usize = 120;
+
+    /// Adds the newest tick.
+    pub fn add(&self, tick: Tick) {
+        let tick = Arc::new(tick);
+        let mut ticks = self.ticks.write().unwrap_or_else(PoisonError::into_inner);
+        if ticks.len() == Self::KEPT_TICKS {
+            ticks.pop_front();
+        }
+        ticks.push_back(Arc::clone(&tick));
+        drop(ticks);
+        // No receiver is no error: nobody watches.
+        let _ = self.added.send(tick);
+    }
+
+    /// The newest tick.
+    pub fn latest(&self) -> Option<Arc<Tick>> {
+        self.ticks.read().unwrap_or_else(PoisonError::into_inner).back().cloned()
+    }
+
+    /// The newest tick and the one that is at least `span` older, or the oldest kept; `None` until there are two.
+    pub fn window(&self, span: Duration) -> Option<(Arc<Tick>, Arc<Tick>)> {
+        let ticks = self.ticks.read().unwrap_or_else(PoisonError::into_inner);
+        let last = ticks.back()?;
+        let first = ticks
+            .iter()
+            .rev()
+            .skip(1)
+            .find(|tick| last.taken.since(tick.taken) >= span)
+            .or_else(|| ticks.front().filter(|first| first.taken != last.taken))?;
+        Some((Arc::clone(first), Arc::clone(last)))
+    }
+
+    /// Every tick from now on; a slow reader is told how many it missed.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Tick>> {
+        self.added.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metric::{KtimeNs, WallTimeNs};
+
+    fn tick(second: u64) -> Tick {
+        Tick { at: WallTimeNs(second), taken: KtimeNs(second * 1_000_000_000), samples: vec![] }
+    }
+
+    #[test]
+    fn a_window_spans_at_least_what_was_asked_or_all_there_is() {
+        let live = Live::default();
+        assert!(live.window(Duration::from_secs(1)).is_none());
+        (0..10).for_each(|s| live.add(tick(s)));
+        let (first, last) = live.window(Duration::from_secs(3)).unwrap();
+        assert_eq!((first.at.0, last.at.0), (6, 9));
+        let (first, _) = live.window(Duration::from_secs(100)).unwrap();
+        assert_eq!(first.at.0, 0);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let live = Live::default();
+        (0..1_000).for_each(|s| live.add(tick(s)));
+        let (first, last) = live.window(Duration::from_secs(10_000)).unwrap();
+        assert_eq!(last.at.0 - first.at.0, Live::KEPT_TICKS as u64 - 1);
+    }
+}

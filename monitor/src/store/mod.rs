@@ -1,0 +1,5 @@
+//! What is kept: for now the last minutes, in memory.
+
+mod live;
+
+pub use live::Live;

@@ -1,0 +1,133 @@
+//! The vocabulary of this stage: a stack as the kernel sends it, and a frame as people read it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::ids::Tgid;
+
+/// The module of a frame whose name comes from a perf map.
+pub const JIT_MODULE: &str = "[jit]";
+
+/// One sampled stack, as addresses. Both halves are innermost first, as the kernel's helpers give them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RawStack {
+    /// The process in whose address space `user` lies.
+    pub tgid: Tgid,
+    /// Kernel addresses; empty if the sample was taken in user mode.
+    pub kernel: Vec<u64>,
+    /// User addresses; empty for kernel threads.
+    pub user: Vec<u64>,
+}
+
+/// One function of a stack. Cheap to clone: names are shared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Frame {
+    /// A function of the kernel, one of its modules or a BPF program.
+    Kernel {
+        /// The symbol in `/proc/kallsyms`.
+        name: Arc<str>,
+    },
+    /// A function of a process.
+    User {
+        /// The demangled symbol.
+        name: Arc<str>,
+        /// The file it lies in, as the process names it; [`JIT_MODULE`] for a name from a perf map.
+        module: Option<Arc<str>>,
+    },
+    /// A function the compiler inlined into the frame that is next towards the root.
+    Inlined {
+        /// The demangled name in the debug information.
+        name: Arc<str>,
+        /// The file it lies in, as the process names it.
+        module: Option<Arc<str>>,
+    },
+    /// An address without a name.
+    Unresolved {
+        /// Why there is no name.
+        reason: Reason,
+        /// The address as it was sampled.
+        address: u64,
+        /// The file it lies in, where that much is known.
+        module: Option<Arc<str>>,
+    },
+}
+
+/// Why an address has no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The process ended before its memory map was read.
+    ProcessGone,
+    /// No executable mapping holds the address.
+    Unmapped,
+    /// The file holds no symbol for the address: it is stripped.
+    NoSymbols,
+    /// Code made at run time, and no perf map names it.
+    AnonymousMemory,
+    /// The mapped file could not be opened or is not a sound ELF.
+    FileUnreadable,
+    /// The kernel shows its addresses to nobody or not to us.
+    KernelHidden,
+    /// There was more to resolve than time or room for it.
+    SymbolizerBehind,
+}
+
+impl Reason {
+    /// All reasons, in the order they are declared.
+    pub const ALL: [Self; 7] = [
+        Self::ProcessGone,
+        Self::Unmapped,
+        Self::NoSymbols,
+        Self::AnonymousMemory,
+        Self::FileUnreadable,
+        Self::KernelHidden,
+        Self::SymbolizerBehind,
+    ];
+
+    /// A few words that fit into a frame of a flame graph.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ProcessGone => "process gone",
+            Self::Unmapped => "unmapped",
+            Self::NoSymbols => "no symbols",
+            Self::AnonymousMemory => "anonymous memory",
+            Self::FileUnreadable => "file unreadable",
+            Self::KernelHidden => "kernel hidden",
+            Self::SymbolizerBehind => "symbolizer behind",
+        }
+    }
+
+    /// A sentence with the remedy, where there is one.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::ProcessGone => "The process ended before its memory map could be read.",
+            Self::Unmapped => {
+                "No executable mapping holds this address: the stack walk went astray, often for \
+                 want of frame pointers."
+            }
+            Self::NoSymbols => {
+                "The file is stripped: install its debug symbols, or keep the symbol table."
+            }
+            Self::AnonymousMemory => {
+                "Code made at run time without a perf map: start the runtime with perf maps on \
+                 (node --perf-basic-prof, java -XX:+DumpPerfMapAtExit, PYTHONPERFSUPPORT=1)."
+            }
+            Self::FileUnreadable => "The mapped file could not be opened, or is not a sound ELF.",
+            Self::KernelHidden => {
+                "The kernel hides its addresses: set kernel.kptr_restrict to 0 or 1 and run with \
+                 CAP_SYSLOG."
+            }
+            Self::SymbolizerBehind => {
+                "The symbolizer had more to do than time for it; names follow in a later profile."
+            }
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}

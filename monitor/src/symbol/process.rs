@@ -1,0 +1,341 @@
+//! What a process had mapped when it was looked at, kept beyond its death.
+//!
+//! A snapshot belongs to one program run by one process: an identity made of the start time and
+//! the random addresses of the image tells it from the next one with the same number or after exec.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::frame::Reason;
+use super::maps::{self, MapsLine};
+use super::object::{Object, Objects, Place};
+use super::perf_map::PerfMap;
+use super::vdso::{self, Vdso};
+use crate::kernel::ids::Tgid;
+
+/// Snapshots kept. A process with 60 executable mappings takes about 8 kB.
+const PROCESSES_MAX: usize = 8192;
+/// How long the snapshot of an exited process is kept for samples that still wait.
+const KEEP_EXITED: Duration = Duration::from_secs(60);
+/// How often a living process is asked whether it is still the same, or has mapped more.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same for one whose unmapped addresses turned out to be garbage: programs without frame
+/// pointers give such addresses all the time.
+const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(64);
+/// 65,530 mappings, the kernel's default limit, with long paths.
+const MAPS_BYTES_MAX: u64 = 32 << 20;
+
+/// What an address in a mapping means.
+#[derive(Clone)]
+pub(super) enum Target {
+    /// Code of a file.
+    Object(Arc<Object>),
+    /// Memory without a file.
+    Anonymous,
+    /// Something of the kernel's without symbols, such as `[vsyscall]`.
+    Special,
+    /// A file that could not be opened.
+    Unreadable,
+}
+
+/// One executable mapping.
+pub(super) struct Mapping {
+    range: (u64, u64),
+    file_offset_bytes: u64,
+    /// Where its file can be opened again.
+    pub place: Place,
+    /// What lies there.
+    pub target: Target,
+}
+
+impl Mapping {
+    /// The offset in the file of an address in the mapping.
+    pub fn file_offset_bytes(&self, address: u64) -> u64 {
+        (address - self.range.0).wrapping_add(self.file_offset_bytes)
+    }
+}
+
+/// The executable mappings of a process at one moment.
+pub(super) struct Snapshot {
+    identity: Identity,
+    mappings: Vec<Mapping>,
+    /// Present if there is executable memory without a file.
+    pub perf_map: Option<Arc<Mutex<PerfMap>>>,
+}
+
+impl Snapshot {
+    /// The mapping that holds the address.
+    pub fn find(&self, address: u64) -> Option<&Mapping> {
+        let index = self.mappings.partition_point(|m| m.range.0 <= address).checked_sub(1)?;
+        self.mappings.get(index).filter(|mapping| address < mapping.range.1)
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let places = |s: &Self| s.mappings.iter().map(|m| (m.range, m.place.inode)).collect();
+        let (mine, theirs): (Vec<_>, Vec<_>) = (places(self), places(other));
+        self.identity == other.identity && mine == theirs
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    start_time: u64,
+    code_start: u64,
+    stack_start: u64,
+}
+
+/// What is known about one process.
+#[derive(Clone)]
+pub(super) struct View {
+    /// The latest snapshot.
+    pub current: Arc<Snapshot>,
+    /// The one before: samples may be older than the latest.
+    pub previous: Option<Arc<Snapshot>>,
+    taken: Instant,
+    /// How long to wait before looking for mappings that are missing.
+    patience: Duration,
+    checked: Instant,
+    exited: Option<Instant>,
+    used: Instant,
+}
+
+/// All processes.
+pub(super) struct Processes {
+    table: Mutex<Table>,
+    vdso: Option<Vdso>,
+    perf_map_bytes: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Table {
+    known: HashMap<Tgid, View>,
+    pending: HashSet<Tgid>,
+    swept: Option<Instant>,
+    evicted: u64,
+}
+
+impl Processes {
+    pub fn new(objects: &Objects) -> Self {
+        let perf_map_bytes = Arc::new(AtomicU64::new(0));
+        Self { table: Mutex::default(), vdso: Vdso::load(objects), perf_map_bytes }
+    }
+
+    /// Whether the process has to be looked at; true only once until [`Self::look`] was called.
+    pub fn wants_look(&self, tgid: Tgid) -> bool {
+        let mut table = self.table();
+        let known = table.known.get(&tgid).is_some_and(|view| view.exited.is_none());
+        !known && table.pending.insert(tgid)
+    }
+
+    /// Takes back what [`Self::wants_look`] promised.
+    pub fn give_up(&self, tgid: Tgid) {
+        self.table().pending.remove(&tgid);
+    }
+
+    /// Notes that the process has exited.
+    pub fn exited(&self, tgid: Tgid) {
+        let mut table = self.table();
+        if let Some(view) = table.known.get_mut(&tgid) {
+            view.exited.get_or_insert_with(Instant::now);
+        }
+        table.sweep();
+    }
+
+    /// Takes a snapshot now.
+    pub fn look(&self, tgid: Tgid, objects: &Objects) -> Result<View, Reason> {
+        let known = self.table().known.get(&tgid).cloned();
+        let taken = self.take(tgid, objects, known.as_ref().map(|view| &*view.current));
+        let mut table = self.table();
+        table.pending.remove(&tgid);
+        let now = Instant::now();
+        let Ok(snapshot) = taken else {
+            if let Some(view) = table.known.get_mut(&tgid) {
+                view.exited.get_or_insert(now);
+            }
+            return Err(Reason::ProcessGone);
+        };
+        let (previous, patience) = match known {
+            Some(view) if view.current.is_same(&snapshot) => {
+                (view.previous, (view.patience * 2).min(LOOK_INTERVAL_MAX))
+            }
+            Some(view) => (Some(view.current), LOOK_INTERVAL),
+            None => (None, LOOK_INTERVAL),
+        };
+        let view = View {
+            current: Arc::new(snapshot),
+            previous,
+            taken: now,
+            patience,
+            checked: now,
+            exited: None,
+            used: now,
+        };
+        table.known.insert(tgid, view.clone());
+        table.sweep();
+        Ok(view)
+    }
+
+    /// What is known about the process, after making sure that it is still the same.
+    pub fn view(&self, tgid: Tgid, objects: &Objects) -> Result<View, Reason> {
+        let now = Instant::now();
+        let view = {
+            let mut table = self.table();
+            table.known.get_mut(&tgid).map(|view| {
+                view.used = now;
+                if now - view.taken > KEEP_EXITED {
+                    view.previous = None;
+                }
+                let due = view.exited.is_none() && now - view.checked > LOOK_INTERVAL;
+                if due {
+                    view.checked = now;
+                }
+                (view.clone(), due)
+            })
+        };
+        match view {
+            None => self.look(tgid, objects),
+            Some((view, false)) => Ok(view),
+            Some((view, true)) => match identity(tgid.0) {
+                Some((found, _)) if found == view.current.identity => Ok(view),
+                Some(_) => Ok(self.look(tgid, objects).unwrap_or(view)),
+                None => {
+                    self.exited(tgid);
+                    Ok(view)
+                }
+            },
+        }
+    }
+
+    /// A newer view for an address that `view` does not hold, if it is time to look again.
+    pub fn newer(&self, tgid: Tgid, view: &View, objects: &Objects) -> Option<View> {
+        (view.exited.is_none() && view.taken.elapsed() > view.patience)
+            .then(|| self.look(tgid, objects).ok())?
+    }
+
+    /// Processes known, and how many were evicted so far.
+    pub fn count(&self) -> (usize, u64) {
+        let table = self.table();
+        (table.known.len(), table.evicted)
+    }
+
+    fn take(
+        &self,
+        tgid: Tgid,
+        objects: &Objects,
+        before: Option<&Snapshot>,
+    ) -> Result<Snapshot, Reason> {
+        let mut proc_id = tgid.0;
+        let (identity, zombie) = identity(proc_id).ok_or(Reason::ProcessGone)?;
+        let mut lines = read_maps(proc_id)?;
+        if zombie && lines.is_empty() {
+            // The first thread ended; the others still have the memory.
+            (proc_id, lines) = other_thread(tgid).ok_or(Reason::ProcessGone)?;
+        }
+        let mappings: Vec<Mapping> =
+            lines.into_iter().map(|line| self.mapping(proc_id, line, objects)).collect();
+        let has_anonymous = mappings.iter().any(|m| matches!(m.target, Target::Anonymous));
+        let kept = before.filter(|before| before.identity == identity);
+        let perf_map = kept.and_then(|before| before.perf_map.clone()).or_else(|| {
+            let pid = has_anonymous.then(|| namespace_pid(proc_id))??;
+            let map = PerfMap::new(proc_id, pid, Arc::clone(&self.perf_map_bytes));
+            Some(Arc::new(Mutex::new(map)))
+        });
+        Ok(Snapshot { identity, mappings, perf_map })
+    }
+
+    fn mapping(&self, proc_id: u32, line: MapsLine, objects: &Objects) -> Mapping {
+        let MapsLine { start, end, file_offset_bytes, inode, path } = line;
+        let place = Place { proc_id, range: (start, end), inode, path: path.into() };
+        let target = if inode == 0 {
+            match &*place.path {
+                vdso::NAME => match self.vdso.as_ref().and_then(|v| v.object(end - start)) {
+                    Some(object) => Target::Object(object),
+                    None => Target::Special,
+                },
+                "" | "[heap]" | "[stack]" => Target::Anonymous,
+                // Memory that the process gave a name to.
+                named if named.starts_with("[anon") => Target::Anonymous,
+                _ => Target::Special,
+            }
+        } else {
+            match objects.find(&place) {
+                Ok(Some(object)) => Target::Object(object),
+                // Shared memory without a file of its own, where some runtimes put their code.
+                Ok(None) if is_memory(&place.path) => Target::Anonymous,
+                Ok(None) | Err(_) => Target::Unreadable,
+            }
+        };
+        Mapping { range: (start, end), file_offset_bytes, place, target }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        let crowded = self.known.len() > PROCESSES_MAX;
+        if !crowded && self.swept.is_some_and(|at| now - at < LOOK_INTERVAL) {
+            return;
+        }
+        self.swept = Some(now);
+        let before = self.known.len();
+        self.known
+            .retain(|_, view| view.exited.is_none_or(|at| now - at.max(view.used) < KEEP_EXITED));
+        if self.known.len() > PROCESSES_MAX {
+            // An eighth at once, so that a crowded host does not sort at every new process.
+            let mut by_use: Vec<_> = self.known.iter().map(|(id, view)| (view.used, *id)).collect();
+            by_use.sort();
+            for (_, tgid) in &by_use[..PROCESSES_MAX / 8] {
+                self.known.remove(tgid);
+            }
+        }
+        self.evicted += (before - self.known.len()) as u64;
+    }
+}
+
+fn is_memory(path: &str) -> bool {
+    ["/memfd:", "/dev/zero", "/dev/shm/", "/SYSV"].iter().any(|start| path.starts_with(start))
+}
+
+fn read_maps(proc_id: u32) -> Result<Vec<MapsLine>, Reason> {
+    let mut text = Vec::new();
+    let file =
+        std::fs::File::open(format!("/proc/{proc_id}/maps")).map_err(|_| Reason::ProcessGone)?;
+    file.take(MAPS_BYTES_MAX).read_to_end(&mut text).map_err(|_| Reason::ProcessGone)?;
+    Ok(maps::parse(&text))
+}
+
+fn other_thread(tgid: Tgid) -> Option<(u32, Vec<MapsLine>)> {
+    std::fs::read_dir(format!("/proc/{tgid}/task")).ok()?.flatten().find_map(|task| {
+        let tid: u32 = task.file_name().to_str()?.parse().ok()?;
+        let lines = read_maps(tid).ok()?;
+        (!lines.is_empty()).then_some((tid, lines))
+    })
+}
+
+/// The identity of the running program, and whether the first thread is a zombie.
+fn identity(proc_id: u32) -> Option<(Identity, bool)> {
+    let stat = std::fs::read(format!("/proc/{proc_id}/stat")).ok()?;
+    // The name in parentheses may hold anything, parentheses too.
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 1;
+    let text = std::str::from_utf8(&stat[after_name..]).ok()?;
+    let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+    let number = |place: usize| fields.get(place)?.parse().ok();
+    let identity =
+        Identity { start_time: number(19)?, code_start: number(23)?, stack_start: number(25)? };
+    Some((identity, matches!(fields.first(), Some(&("Z" | "X")))))
+}
+
+/// The number by which the process knows itself: the last of `NSpid`.
+fn namespace_pid(proc_id: u32) -> Option<u32> {
+    let status = std::fs::read(format!("/proc/{proc_id}/status")).ok()?;
+    let status = String::from_utf8_lossy(&status);
+    let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_ascii_whitespace().next_back()?.parse().ok()
+}

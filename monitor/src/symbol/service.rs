@@ -1,0 +1,258 @@
+//! The handle to the symbol threads.
+//!
+//! Two threads: `cgscope-maps` looks at processes the moment they are first seen, and
+//! `cgscope-symbol` owns blazesym, which must stay on one thread and may take seconds on a large
+//! file. Both end when the last handle is dropped. Queues are bounded: what finds no room is counted
+//! and marked, and never waits.
+
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use thiserror::Error;
+
+use super::fault;
+use super::frame::{Frame, RawStack};
+use super::object::Objects;
+use super::process::Processes;
+use super::resolver::{Counters, Resolver, Shared, behind};
+use crate::kernel::ids::Tgid;
+
+/// How long one call of `resolve` may take before the rest is marked as not looked at.
+const RESOLVE_BUDGET: Duration = Duration::from_secs(10);
+/// How long beyond that a single object may hold up the symbol thread.
+const RESOLVE_GRACE: Duration = Duration::from_secs(2);
+/// Processes that may wait to be looked at.
+const LOOKS_MAX: usize = 4096;
+/// Calls of `resolve` that may wait.
+const JOBS_MAX: usize = 64;
+/// Objects held open, if the limit of open files allows that many: each takes one or two.
+const OPEN_MAX: usize = 512;
+/// Objects held parsed: each takes another one to four open files.
+const PARSED_MAX: usize = 128;
+
+/// Why the symbol stage could not start.
+#[derive(Debug, Error)]
+pub enum SymbolError {
+    /// A thread could not be made.
+    #[error("cannot start the thread {name}: {source} (check the limit of processes, `ulimit -u`)")]
+    Thread {
+        /// The thread.
+        name: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// What the symbol stage holds and did. Counters only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct SymbolStats {
+    /// Processes whose memory map is kept.
+    pub processes: u64,
+    /// Files known, open or not.
+    pub objects: u64,
+    /// Files known and open.
+    pub objects_open: u64,
+    /// Files parsed at present.
+    pub objects_parsed: u64,
+    /// Addresses whose frames are kept.
+    pub cached_addresses: u64,
+    /// User addresses of files answered from the cache.
+    pub cache_hits: u64,
+    /// User addresses of files that had to be looked up.
+    pub cache_misses: u64,
+    /// Things dropped to stay within bounds: processes, parsed files, open files, cached addresses.
+    pub evicted: u64,
+    /// Stacks returned without being looked at, for want of time or room.
+    pub stacks_behind: u64,
+    /// Processes not looked at when first seen, for want of room in the queue.
+    pub looks_dropped: u64,
+    /// Files given up after they made the symbolizer panic or shrank while being read.
+    pub objects_damaged: u64,
+}
+
+/// A handle to the symbol stage; all clones mean the same one.
+#[derive(Clone)]
+pub struct Symbols {
+    looks: SyncSender<Tgid>,
+    jobs: SyncSender<Job>,
+    shared: Arc<Shared>,
+    tallies: Arc<Mutex<Tallies>>,
+}
+
+#[derive(Default)]
+struct Tallies {
+    resolver: Counters,
+    stacks_behind: u64,
+    looks_dropped: u64,
+}
+
+struct Job {
+    stacks: Arc<Vec<RawStack>>,
+    deadline: Instant,
+    reply: Box<dyn FnOnce(Vec<Vec<Frame>>) + Send>,
+}
+
+impl Symbols {
+    /// Starts the threads.
+    pub fn start() -> Result<Self, SymbolError> {
+        let limit = open_files_limit();
+        let objects = Objects::new(OPEN_MAX.min(limit / 8).max(8));
+        let processes = Processes::new(&objects);
+        let shared = Arc::new(Shared { objects, processes });
+        let tallies = Arc::new(Mutex::new(Tallies::default()));
+        let (looks, look_queue) = sync_channel(LOOKS_MAX);
+        let (jobs, job_queue) = sync_channel(JOBS_MAX);
+        spawn("cgscope-maps", {
+            let shared = Arc::clone(&shared);
+            move || look_loop(&look_queue, &shared)
+        })?;
+        spawn("cgscope-symbol", {
+            let (shared, tallies) = (Arc::clone(&shared), Arc::clone(&tallies));
+            let parsed_max = PARSED_MAX.min(limit / 16);
+            move || resolve_loop(&job_queue, Resolver::new(shared, parsed_max), &tallies)
+        })?;
+        Ok(Self { looks, jobs, shared, tallies })
+    }
+
+    /// Notes a process at its first sample, so that its names outlive it. Does not block, and costs
+    /// a hash look-up if the process is known: it may be called for each sample.
+    pub fn observe(&self, tgid: Tgid) {
+        if self.shared.processes.wants_look(tgid) {
+            self.queue_look(tgid);
+        }
+    }
+
+    /// Notes that the process runs another program now (exec): its memory map is read again. Does
+    /// not block.
+    pub fn replaced(&self, tgid: Tgid) {
+        self.queue_look(tgid);
+    }
+
+    /// Notes that the process exited. Its memory map is kept for another minute, because samples of
+    /// it may still wait.
+    pub fn forget(&self, tgid: Tgid) {
+        self.shared.processes.exited(tgid);
+    }
+
+    /// Resolves stacks. The answer has one entry for each stack, in order; frames are **root
+    /// first**: user frames from the thread's entry to the leaf, then kernel frames from the entry
+    /// to the innermost. Every address gives at least one frame. Takes at most about 12 s: then what
+    /// is left is marked [`super::Reason::SymbolizerBehind`]. Needs a tokio runtime with its timer.
+    pub async fn resolve(&self, stacks: Vec<RawStack>) -> Vec<Vec<Frame>> {
+        let stacks = Arc::new(stacks);
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let reply = Box::new(move |frames| drop(sender.send(frames)));
+        let frames = if self.queue_job(&stacks, reply) {
+            let answer = tokio::time::timeout(RESOLVE_BUDGET + RESOLVE_GRACE, receiver).await;
+            answer.ok().and_then(Result::ok)
+        } else {
+            None
+        };
+        frames.unwrap_or_else(|| self.all_behind(&stacks))
+    }
+
+    /// As [`Self::resolve`], for a thread that may block.
+    pub fn resolve_blocking(&self, stacks: Vec<RawStack>) -> Vec<Vec<Frame>> {
+        let stacks = Arc::new(stacks);
+        let (sender, receiver) = sync_channel(1);
+        let reply = Box::new(move |frames| drop(sender.send(frames)));
+        let frames = if self.queue_job(&stacks, reply) {
+            receiver.recv_timeout(RESOLVE_BUDGET + RESOLVE_GRACE).ok()
+        } else {
+            None
+        };
+        frames.unwrap_or_else(|| self.all_behind(&stacks))
+    }
+
+    /// What is held and what happened so far.
+    pub fn stats(&self) -> SymbolStats {
+        let (objects, objects_open) = self.shared.objects.count();
+        let (processes, processes_evicted) = self.shared.processes.count();
+        let tallies = self.tallies();
+        let Counters { hits, misses, frames, frames_evicted, parsed, parsed_evicted, failures } =
+            tallies.resolver;
+        SymbolStats {
+            processes: processes as u64,
+            objects: objects as u64,
+            objects_open: objects_open as u64,
+            objects_parsed: parsed as u64,
+            cached_addresses: frames as u64,
+            cache_hits: hits,
+            cache_misses: misses,
+            evicted: processes_evicted
+                + frames_evicted
+                + parsed_evicted
+                + self.shared.objects.closed(),
+            stacks_behind: tallies.stacks_behind,
+            looks_dropped: tallies.looks_dropped,
+            objects_damaged: failures.panics + failures.truncated,
+        }
+    }
+
+    fn queue_look(&self, tgid: Tgid) {
+        if self.looks.try_send(tgid).is_err() {
+            self.shared.processes.give_up(tgid);
+            self.tallies().looks_dropped += 1;
+        }
+    }
+
+    fn queue_job(
+        &self,
+        stacks: &Arc<Vec<RawStack>>,
+        reply: Box<dyn FnOnce(Vec<Vec<Frame>>) + Send>,
+    ) -> bool {
+        let deadline = Instant::now() + RESOLVE_BUDGET;
+        self.jobs.try_send(Job { stacks: Arc::clone(stacks), deadline, reply }).is_ok()
+    }
+
+    fn all_behind(&self, stacks: &[RawStack]) -> Vec<Vec<Frame>> {
+        self.tallies().stacks_behind += stacks.len() as u64;
+        stacks.iter().map(behind).collect()
+    }
+
+    fn tallies(&self) -> MutexGuard<'_, Tallies> {
+        self.tallies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn look_loop(queue: &Receiver<Tgid>, shared: &Shared) {
+    guard();
+    while let Ok(tgid) = queue.recv() {
+        // A process that is gone already has no snapshot; its samples say so themselves.
+        shared.processes.look(tgid, &shared.objects).ok();
+    }
+}
+
+fn resolve_loop(queue: &Receiver<Job>, mut resolver: Resolver, tallies: &Mutex<Tallies>) {
+    guard();
+    while let Ok(job) = queue.recv() {
+        let frames = resolver.resolve(&job.stacks, job.deadline);
+        tallies.lock().unwrap_or_else(PoisonError::into_inner).resolver = resolver.counters();
+        (job.reply)(frames);
+    }
+}
+
+fn guard() {
+    if let Err(error) = fault::guard_this_thread() {
+        tracing::warn!(%error, "a mapped file that shrinks will end the daemon");
+    }
+}
+
+fn spawn(name: &'static str, body: impl FnOnce() + Send + 'static) -> Result<(), SymbolError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(body)
+        .map(drop)
+        .map_err(|source| SymbolError::Thread { name, source })
+}
+
+fn open_files_limit() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is valid for writing.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if known { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) } else { 1024 }
+}

@@ -1,0 +1,85 @@
+//! Measures cgscope against its peers on this machine: one load, each tool attached to it in turn, several times over.
+//!
+//! Contract: run as root on an otherwise idle machine; figures are medians with their range, and a figure that could
+//! not be taken is `-`. Interleaving spreads what the machine does meanwhile over all tools alike.
+#![allow(clippy::print_stdout, reason = "a benchmark's output is its product")]
+
+mod compare;
+mod load;
+mod memory;
+mod sampler;
+mod table;
+mod tool;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::compare::compare;
+use crate::load::Load;
+use crate::tool::Tool;
+
+/// Measure what cgscope costs, beside its peers.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Cli {
+    #[command(subcommand)]
+    bench: Bench,
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// ns a call of the scheduler programs, and rounds/s under them: nothing, runqlat, ours
+    Sched(Comparison),
+    /// The same of runqlat and cpudist: is the bench itself sound?
+    Peers(Comparison),
+    /// Share of one core that the stack sampler takes while all CPUs are busy
+    Sampler(Repetition),
+    /// Resident and kernel memory, with and without 100 idle cgroups
+    Memory,
+}
+
+#[derive(Args)]
+struct Comparison {
+    #[command(flatten)]
+    repetition: Repetition,
+    /// What runs meanwhile
+    #[arg(long, value_enum, default_value_t = Load::PingPong)]
+    load: Load,
+}
+
+#[derive(Args)]
+struct Repetition {
+    /// How often each tool is attached
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// How long each measurement takes
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+}
+
+impl Repetition {
+    fn duration(&self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
+}
+
+fn main() -> Result<()> {
+    let cli = Cli::parse();
+    cgscope_tests::require_root();
+    match cli.bench {
+        Bench::Sched(asked) => run(&[Tool::Nothing, Tool::peer("runqlat"), Tool::Cgscope], &asked),
+        Bench::Peers(asked) => {
+            run(&[Tool::Nothing, Tool::peer("cpudist"), Tool::peer("runqlat")], &asked)
+        }
+        Bench::Sampler(asked) => sampler::bench(asked.rounds, asked.duration()),
+        Bench::Memory => memory::bench(),
+    }
+}
+
+fn run(tools: &[Tool], asked: &Comparison) -> Result<()> {
+    let results = compare(tools, asked.load, asked.repetition.rounds, asked.repetition.duration())?;
+    compare::print(&results, asked.load);
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! What a tool holds: resident memory of its process and kernel memory of its maps, with and without idle cgroups.
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cgscope_tests::bpf::maps_of;
+use cgscope_tests::mounts::cgroup_v2_root;
+use cgscope_tests::truth;
+
+use crate::tool::Tool;
+
+const IDLE_CGROUPS: u32 = 100;
+/// Until buffers that grow with use have grown.
+const SETTLING: Duration = Duration::from_secs(10);
+const PARENT_PREFIX: &str = "cgscope-bench-";
+
+/// Measures runqlat and the daemon, without and with idle cgroups, and prints.
+pub fn bench() -> Result<()> {
+    println!(
+        "{:<10} {:>12} {:>12} {:>12} {:>12}",
+        "tool", "idle cgroups", "resident KiB", "maps KiB", "sum KiB"
+    );
+    for tool in [Tool::peer("runqlat"), Tool::Cgscope] {
+        for count in [0, IDLE_CGROUPS] {
+            let _cgroups = IdleCgroups::make(count)?;
+            measure(tool, count)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(tool: Tool, idle_cgroups: u32) -> Result<()> {
+    let attached = tool.attach()?;
+    let pid = attached.pid().context("a tool without a process has no memory")?;
+    sleep(SETTLING);
+    let resident = truth::resident_bytes(pid)?;
+    let mut maps = maps_of(pid)?;
+    let kernel: u64 = maps.iter().map(|map| map.bytes_memlock).sum();
+    println!(
+        "{:<10} {:>12} {:>12} {:>12} {:>12}",
+        tool.name(),
+        idle_cgroups,
+        resident / 1024,
+        kernel / 1024,
+        (resident + kernel) / 1024
+    );
+    maps.sort_by_key(|map| std::cmp::Reverse(map.bytes_memlock));
+    for map in maps.iter().take(5) {
+        println!(
+            "{:>14} {:<16} {:<20} {:>8} KiB",
+            "",
+            map.name,
+            map.kind,
+            map.bytes_memlock / 1024
+        );
+    }
+    Ok(())
+}
+
+/// Empty cgroups below one of our own in the v2 hierarchy. Dropping them removes them.
+struct IdleCgroups {
+    parent: PathBuf,
+}
+
+impl IdleCgroups {
+    fn make(count: u32) -> Result<Self> {
+        let root = cgroup_v2_root()?;
+        remove_leftovers(&root)?;
+        let own = std::process::id();
+        let name = format!("{PARENT_PREFIX}{own}-{}", truth::process_start_ticks(own)?);
+        let cgroups = Self { parent: root.join(name) };
+        fs::create_dir(&cgroups.parent)
+            .with_context(|| format!("cannot make {}", cgroups.parent.display()))?;
+        for number in 0..count {
+            fs::create_dir(cgroups.parent.join(number.to_string()))?;
+        }
+        Ok(cgroups)
+    }
+}
+
+impl Drop for IdleCgroups {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.parent) {
+            eprintln!("cgroups left behind: {error:#}");
+        }
+    }
+}
+
+/// cgroupfs removes a directory with its files, but not with its subdirectories.
+fn remove(parent: &PathBuf) -> Result<()> {
+    for entry in
+        fs::read_dir(parent).with_context(|| format!("cannot list {}", parent.display()))?
+    {
+        let path = entry?.path();
+        if path.is_dir() {
+            fs::remove_dir(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    fs::remove_dir(parent).with_context(|| format!("cannot remove {}", parent.display()))
+}
+
+/// Of benches that were killed: a bench that still lives keeps its own.
+fn remove_leftovers(root: &PathBuf) -> Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let maker =
+            name.to_str().and_then(|name| name.strip_prefix(PARENT_PREFIX)?.split_once('-'));
+        let Some((pid, start_ticks)) = maker else { continue };
+        if let (Ok(pid), Ok(start_ticks)) = (pid.parse(), start_ticks.parse::<u64>())
+            && truth::process_start_ticks(pid).ok() != Some(start_ticks)
+        {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}

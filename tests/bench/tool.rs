@@ -1,0 +1,59 @@
+//! What is attached during a measurement: nothing, one of the peers, or the daemon.
+
+use anyhow::Result;
+use cgscope_tests::Daemon;
+use cgscope_tests::peer::AttachedPeer;
+
+/// A tool to attach.
+#[derive(Debug, Clone, Copy)]
+pub enum Tool {
+    /// The baseline.
+    Nothing,
+    /// A tool of libbpf-tools, without arguments: it observes the whole machine, as we do.
+    Peer(&'static str),
+    /// `cgscope run` as a user would start it.
+    Cgscope,
+}
+
+/// A tool at work. Dropping it detaches it.
+pub enum Attached {
+    Nothing,
+    Peer(AttachedPeer),
+    Cgscope(Daemon),
+}
+
+impl Tool {
+    /// The tool of libbpf-tools called `name`.
+    pub fn peer(name: &'static str) -> Self {
+        Self::Peer(name)
+    }
+
+    /// What a table calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Peer(name) => name,
+            Self::Cgscope => "cgscope",
+        }
+    }
+
+    /// Attaches it and returns once its programs run.
+    pub fn attach(self) -> Result<Attached> {
+        Ok(match self {
+            Self::Nothing => Attached::Nothing,
+            Self::Peer(name) => Attached::Peer(AttachedPeer::start(name, &[])?),
+            Self::Cgscope => Attached::Cgscope(Daemon::start(&[])?),
+        })
+    }
+}
+
+impl Attached {
+    /// The process that holds the programs, if there is one.
+    pub fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Nothing => None,
+            Self::Peer(peer) => Some(peer.pid()),
+            Self::Cgscope(daemon) => Some(daemon.pid()),
+        }
+    }
+}

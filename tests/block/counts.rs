@@ -1,0 +1,192 @@
+//! Operations and bytes, to the last one.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cgscope_tests::{Container, ContainerOptions, Daemon, fixture_path};
+use serde_json::Value;
+
+use crate::disk::{Disk, Statistics};
+use crate::series::{Series, read_until};
+use crate::{ALONE, PATIENCE};
+
+const BLOCK_BYTES: u64 = 4096;
+const TWO_TICKS: Duration = Duration::from_millis(2_500);
+const FILE_BYTES: usize = 16 << 20;
+
+/// What the fixture says it did.
+fn statistics(truth: &Value) -> Result<Statistics> {
+    let field = |name: &str| truth[name].as_u64().with_context(|| format!("{name} in {truth}"));
+    Ok(Statistics {
+        reads: field("reads")?,
+        read_bytes: field("read_bytes")?,
+        writes: field("writes")?,
+        written_bytes: field("written_bytes")?,
+    })
+}
+
+/// A container with `direct_io` on a file of the disk, waiting for the gate.
+fn waiting(disk: &Disk, name: &str, arguments: &[&str]) -> Result<Container> {
+    let file = format!("/disk/{name}");
+    let gate = format!("/gate/{name}");
+    let gates = disk.mount().with_file_name("gate");
+    fs::create_dir_all(&gates)?;
+    let fixed = ["direct_io", "--seconds", "60", "--file", &file, "--gate", &gate];
+    ContainerOptions::new()
+        .bind(&disk.mount(), "/disk")
+        .bind(&gates, "/gate")
+        // Another run may have replaced the image by one without it.
+        .bind(&fixture_path("direct_io")?, "/bin/direct_io")
+        .run(name, &[&fixed, arguments].concat())
+}
+
+/// What is counted of containers that wait at their gates, once what they did before has been read.
+fn counted(daemon: &Daemon, disk: &Disk, containers: &[&Container]) -> Result<Vec<Statistics>> {
+    std::thread::sleep(TWO_TICKS);
+    let series = Series::read(daemon)?;
+    containers.iter().map(|c| series.of_container(c.id(), disk.name())).collect()
+}
+
+fn open_gate(disk: &Disk, name: &str) -> Result<()> {
+    Ok(fs::write(disk.mount().with_file_name("gate").join(name), "")?)
+}
+
+/// Calls of the family's programs that the kernel refused, because one interrupted another on its CPU: the one loss that is not ours
+/// to prevent, and it is told.
+fn missed_calls(daemon: &Daemon) -> Result<u64> {
+    let probes = daemon.get("/api/v1/probes")?;
+    let programs = probes["programs"].as_array().context("programs")?;
+    let of_block = programs.iter().filter(|program| program["family"] == "block");
+    Ok(of_block.filter_map(|program| program["recursion_misses"].as_u64()).sum())
+}
+
+/// Equal, but for calls that were refused.
+fn assert_within(seen: Statistics, truth: Statistics, missed: u64) {
+    for (seen, truth, most) in [
+        (seen.reads, truth.reads, missed),
+        (seen.writes, truth.writes, missed),
+        (seen.read_bytes, truth.read_bytes, missed * BLOCK_BYTES),
+        (seen.written_bytes, truth.written_bytes, missed * BLOCK_BYTES),
+    ] {
+        assert!(
+            seen <= truth && truth - seen <= most,
+            "cgscope says {seen}, the truth is {truth}, and {missed} calls were refused"
+        );
+    }
+}
+
+/// `unexplained` requests may be missing without having been told.
+fn direct_io_is_counted(flags: &[&str], unexplained: u64) -> Result<()> {
+    let disk = Disk::make()?;
+    disk.fill("first", FILE_BYTES)?;
+    disk.fill("second", FILE_BYTES)?;
+    let daemon = Daemon::start(&[&ALONE, flags].concat())?;
+    let first = waiting(&disk, "first", &["--writes", "3000", "--reads", "2000"])?;
+    let second = waiting(&disk, "second", &["--writes", "100", "--reads", "4000"])?;
+    let counted_before = counted(&daemon, &disk, &[&first, &second])?;
+    let before = disk.statistics()?;
+    let all_before = Series::read(&daemon)?.of_disk(disk.name())?;
+    open_gate(&disk, "first")?;
+    open_gate(&disk, "second")?;
+    let truths =
+        [statistics(&first.wait_truth(PATIENCE)?)?, statistics(&second.wait_truth(PATIENCE)?)?];
+    assert_eq!(truths[0].writes, 3000);
+    assert_eq!(truths[0].read_bytes, 2000 * BLOCK_BYTES);
+
+    let seen = |series: &Series| -> Result<[Statistics; 2]> {
+        let of = |container: &Container, before: Statistics| -> Result<Statistics> {
+            Ok(series.of_container(container.id(), disk.name())?.since(before))
+        };
+        Ok([of(&first, counted_before[0])?, of(&second, counted_before[1])?])
+    };
+    let series = read_until(&daemon, |series| Ok(seen(series)? == truths))?;
+    let missed = missed_calls(&daemon)? + unexplained;
+    for (seen, truth) in seen(&series)?.into_iter().zip(truths) {
+        assert_within(seen, truth, missed);
+    }
+    // The whole disk against the kernel's own account of it, with whatever the file system added.
+    let kernel = disk.statistics()?.since(before);
+    assert_within(series.of_disk(disk.name())?.since(all_before), kernel, missed);
+    assert!(kernel.writes >= truths[0].writes + truths[1].writes, "{kernel:?}");
+    assert_eq!(series.of_disk(disk.name())?, series.of_all_containers(disk.name())?);
+    for reason in ["issue_missed", "clock_skew", "no_slot"] {
+        let labels = [crate::series::label("reason", reason)];
+        assert_eq!(series.sum("cgscope_own_dropped_total", &labels)?, 0.0, "{reason}");
+    }
+    Ok(())
+}
+
+#[test]
+fn direct_io_is_counted_exactly_by_tp_btf() -> Result<()> {
+    direct_io_is_counted(&["--hook", "tp_btf"], 0)
+}
+
+/// The fallback hook was once seen to miss one request of 3,000 untold (docs/accuracy.md), so it is held to three.
+#[test]
+fn direct_io_is_counted_by_raw_tp() -> Result<()> {
+    direct_io_is_counted(&["--hook", "raw_tp"], 3)
+}
+
+#[test]
+fn a_bystander_that_reads_from_the_cache_did_nothing() -> Result<()> {
+    let disk = Disk::make()?;
+    disk.fill("busy", FILE_BYTES)?;
+    disk.fill("cached", FILE_BYTES)?;
+    let daemon = Daemon::start(&ALONE)?;
+    let busy = waiting(&disk, "busy", &["--writes", "4000"])?;
+    let bystander = waiting(&disk, "cached", &["--cached", "1", "--reads", "200000"])?;
+    let before = counted(&daemon, &disk, &[&busy, &bystander])?;
+    open_gate(&disk, "cached")?;
+    open_gate(&disk, "busy")?;
+    let read = statistics(&bystander.wait_truth(PATIENCE)?)?;
+    let written = statistics(&busy.wait_truth(PATIENCE)?)?;
+    assert_eq!((read.reads, written.writes), (200_000, 4_000));
+    let seen = |series: &Series, container: &Container, before| -> Result<Statistics> {
+        Ok(series.of_container(container.id(), disk.name())?.since(before))
+    };
+    let series = read_until(&daemon, |series| Ok(seen(series, &busy, before[0])? == written))?;
+    assert_eq!(seen(&series, &busy, before[0])?, written);
+    let nothing = Statistics { reads: 0, read_bytes: 0, writes: 0, written_bytes: 0 };
+    assert_eq!(seen(&series, &bystander, before[1])?, nothing);
+    Ok(())
+}
+
+#[test]
+fn a_container_that_ended_keeps_its_operations() -> Result<()> {
+    let disk = Disk::make()?;
+    disk.fill("short", FILE_BYTES)?;
+    let daemon = Daemon::start(&ALONE)?;
+    let id;
+    {
+        let container = waiting(&disk, "short", &["--writes", "500"])?;
+        id = container.id().to_owned();
+        open_gate(&disk, "short")?;
+        container.wait_truth(PATIENCE)?;
+    }
+    // Longer than the grace after which its pair is given back.
+    std::thread::sleep(Duration::from_secs(7));
+    let seen = Series::read(&daemon)?.of_container(&id, disk.name())?;
+    assert_eq!((seen.writes, seen.written_bytes), (500, 500 * BLOCK_BYTES));
+    Ok(())
+}
+
+#[test]
+fn a_family_that_is_off_counts_nothing_and_takes_no_room() -> Result<()> {
+    let daemon = Daemon::start(&[&ALONE[..], &["--disable", "block"]].concat())?;
+    assert!(!daemon.text("/metrics")?.contains("cgscope_block_"));
+    let probes = daemon.get("/api/v1/probes")?;
+    let maps = probes["maps"].as_array().context("maps")?;
+    let of_block = ["BLOCK_PAIRS", "PAIR_COUNTERS", "PAIR_LATENCIES", "REQUESTS", "DISPLACED"];
+    let bytes: Vec<u64> = of_block
+        .iter()
+        .map(|name| {
+            let map = maps.iter().find(|map| map["name"] == *name).context(*name)?;
+            map["bytes"].as_u64().with_context(|| map.to_string())
+        })
+        .collect::<Result<_>>()?;
+    assert!(bytes.iter().sum::<u64>() < 64 << 10, "{bytes:?}");
+    let programs = probes["programs"].as_array().context("programs")?;
+    assert!(!programs.iter().any(|program| program["family"] == "block"), "{programs:?}");
+    Ok(())
+}

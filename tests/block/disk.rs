@@ -1,0 +1,118 @@
+//! A disk of our own: a loop device over a file, with a mounted file system; gone with the handle.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use cgscope_tests::{run_captured, scratch_dir};
+use tempfile::TempDir;
+
+const DISK_BYTES: u64 = 64 << 20;
+
+/// A mounted disk. Dropping it unmounts it and removes all.
+pub struct Disk {
+    device: PathBuf,
+    directory: TempDir,
+}
+
+/// Operations and bytes that the kernel counted, from `/sys/block/NAME/stat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    pub reads: u64,
+    pub read_bytes: u64,
+    pub writes: u64,
+    pub written_bytes: u64,
+}
+
+impl Disk {
+    /// Makes and mounts one.
+    pub fn make() -> Result<Self> {
+        cgscope_tests::require_root();
+        let directory = TempDir::with_prefix_in("disk-", scratch_dir())?;
+        let image = directory.path().join("image");
+        fs::File::create(&image)?.set_len(DISK_BYTES)?;
+        let shown = run(Command::new("losetup").args(["--find", "--show"]).arg(&image))?;
+        let disk = Self { device: PathBuf::from(shown.trim()), directory };
+        // No journal, and all tables written now: nothing writes by itself afterwards. With blocks of 4 KiB a file of 16 MiB is
+        // one extent inside its inode, so no metadata is read while it is open; with the default for a small disk, 1 KiB,
+        // it is several, and their block was read again when memory was short.
+        let quiet = "lazy_itable_init=0,lazy_journal_init=0";
+        run(Command::new("mkfs.ext4")
+            .args(["-q", "-b", "4096", "-O", "^has_journal", "-E", quiet])
+            .arg(&disk.device))?;
+        fs::create_dir(disk.mount())?;
+        run(Command::new("mount").args(["-o", "noatime"]).arg(&disk.device).arg(disk.mount()))?;
+        Ok(disk)
+    }
+
+    /// The value of the label `device`.
+    pub fn name(&self) -> &str {
+        self.device.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+    }
+
+    /// Where it is mounted.
+    pub fn mount(&self) -> PathBuf {
+        self.directory.path().join("mount")
+    }
+
+    /// Writes a file of `bytes` that is on the disk, blocks and all, when this returns.
+    pub fn fill(&self, name: &str, bytes: usize) -> Result<PathBuf> {
+        let path = self.mount().join(name);
+        fs::write(&path, vec![0x11; bytes])?;
+        self.sync()?;
+        ensure!(fs::metadata(&path)?.blocks() * 512 >= bytes as u64, "{name} has holes");
+        Ok(path)
+    }
+
+    /// Writes back what is dirty on this disk, and on no other.
+    pub fn sync(&self) -> Result<()> {
+        run(Command::new("sync").arg("--file-system").arg(self.mount())).map(drop)
+    }
+
+    /// The kernel's own count.
+    pub fn statistics(&self) -> Result<Statistics> {
+        let path = format!("/sys/block/{}/stat", self.name());
+        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let fields: Vec<u64> = text.split_whitespace().map_while(|f| f.parse().ok()).collect();
+        ensure!(fields.len() >= 7, "{path}: {text}");
+        Ok(Statistics {
+            reads: fields[0],
+            read_bytes: fields[2] * 512,
+            writes: fields[4],
+            written_bytes: fields[6] * 512,
+        })
+    }
+}
+
+impl Statistics {
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            reads: self.reads - before.reads,
+            read_bytes: self.read_bytes - before.read_bytes,
+            writes: self.writes - before.writes,
+            written_bytes: self.written_bytes - before.written_bytes,
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let detach = |command: &mut Command, what: &Path| {
+            if let Err(error) = run(command.arg(what)) {
+                eprintln!("{error:#}");
+            }
+        };
+        if self.mount().exists() {
+            detach(&mut Command::new("umount"), &self.mount());
+        }
+        detach(Command::new("losetup").arg("--detach"), &self.device);
+    }
+}
+
+fn run(command: &mut Command) -> Result<String> {
+    let output = run_captured(command)?;
+    ensure!(output.success(), "{command:?}: {}", output.stderr);
+    Ok(output.stdout)
+}

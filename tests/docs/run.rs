@@ -1,0 +1,151 @@
+//! Runs one example: shorter, on a real container, in a directory of its own, else as it is written.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use cgscope_tests::{
+    Container, cgscope_binary, cli_command, run_captured, scratch_dir, wait_until,
+};
+use tempfile::TempDir;
+
+use crate::examples::Example;
+
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Where the examples play: a container for those that name one, and a directory for their files.
+pub struct Stage {
+    container: Container,
+    directory: TempDir,
+}
+
+impl Stage {
+    pub fn new(container: Container) -> Result<Self> {
+        Ok(Self { container, directory: TempDir::with_prefix_in("examples-", scratch_dir())? })
+    }
+
+    /// The example's words, with this machine's container and process in place of the invented.
+    fn words(&self, example: &Example) -> Result<Vec<String>> {
+        let line = example.line.strip_prefix("cgscope ").context("no command of ours")?;
+        let mut words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        for at in 1..words.len() {
+            match words[at - 1].as_str() {
+                "--container" => words[at] = self.container.name().to_owned(),
+                "--pid" => words[at] = self.container.host_pid()?.to_string(),
+                "--duration" => "1s".clone_into(&mut words[at]),
+                // Another daemon of this machine may listen on the usual port.
+                "--listen" => "127.0.0.1:0".clone_into(&mut words[at]),
+                _ => {}
+            }
+        }
+        Ok(words)
+    }
+}
+
+/// Runs it and checks that it did what it is there for.
+pub fn run(stage: &mut Stage, example: &Example) -> Result<()> {
+    let words = stage.words(example)?;
+    let has = |flag: &str| words.iter().any(|word| word == flag);
+    match words[0].as_str() {
+        "run" if !has("--help") => run_daemon(stage, &words),
+        "top" if !has("--once") && !has("--json") => run_live(stage, &words),
+        _ => run_to_its_end(stage, words),
+    }
+}
+
+fn run_to_its_end(stage: &Stage, mut words: Vec<String>) -> Result<()> {
+    let takes_time = ["latency", "states", "flamegraph"].contains(&words[0].as_str());
+    let has = |flag: &str| words.iter().any(|word| word == flag);
+    let is_json = has("--json");
+    if takes_time && !has("--duration") && !has("--help") {
+        words.extend(["--duration".to_owned(), "1s".to_owned()]);
+    }
+    let arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+    let output = run_captured(cli_command(&arguments).current_dir(stage.directory.path()))?;
+    ensure!(output.success(), "{output:?}");
+    if words[0] == "flamegraph" {
+        let at = words.iter().position(|word| word == "-o");
+        let file = at.and_then(|at| words.get(at + 1)).map_or("flamegraph.svg", String::as_str);
+        let drawing = fs::read_to_string(stage.directory.path().join(file))
+            .with_context(|| format!("it wrote no {file}"))?;
+        ensure!(!drawing.trim().is_empty(), "{file} is empty");
+    } else {
+        ensure!(!output.stdout.trim().is_empty(), "it printed nothing: {output:?}");
+    }
+    if is_json {
+        serde_json::from_str::<serde_json::Value>(&output.stdout).context("--json")?;
+    }
+    Ok(())
+}
+
+/// The daemon does not end by itself: it is started, seen to serve, and stopped.
+fn run_daemon(stage: &Stage, words: &[String]) -> Result<()> {
+    let log = stage.directory.path().join("daemon.log");
+    let mut arguments: Vec<&str> = words.iter().map(String::as_str).collect();
+    if !arguments.contains(&"--listen") {
+        arguments.extend(["--listen", "127.0.0.1:0"]);
+    }
+    let mut daemon = cli_command(&arguments)
+        .env("CGSCOPE_RUNTIME_DIR", stage.directory.path())
+        .stdout(Stdio::null())
+        .stderr(File::create(&log)?)
+        .spawn()?;
+    let serving = wait_until("the daemon to serve", PATIENCE, || {
+        if let Some(status) = daemon.try_wait()? {
+            bail!("it ended with {status}: {}", fs::read_to_string(&log)?);
+        }
+        Ok(fs::read_to_string(&log)?.contains("serving http://127.0.0.1:").then_some(()))
+    });
+    // SAFETY: kill takes plain integers; the child is ours and not yet reaped, so its id is not reused.
+    unsafe { libc::kill(daemon.id() as i32, libc::SIGTERM) };
+    let status = wait_until("the daemon to end", PATIENCE, || Ok(daemon.try_wait()?));
+    if status.is_err() {
+        daemon.kill()?;
+        daemon.wait()?;
+    }
+    serving?;
+    ensure!(status?.success(), "{}", fs::read_to_string(&log)?);
+    Ok(())
+}
+
+/// The live view needs a terminal, and a key to end: `script` is the terminal.
+fn run_live(stage: &Stage, words: &[String]) -> Result<()> {
+    // A terminal without a screen of its own begins with no columns.
+    let size = "stty columns 120 rows 40";
+    let line = format!("{size}; exec {} {}", cgscope_binary().display(), words.join(" "));
+    let screen = stage.directory.path().join("screen");
+    let mut terminal = Command::new("script")
+        .args(["--quiet", "--return", "--flush", "--command", &line])
+        .arg(Path::new("/dev/null"))
+        .env("CGSCOPE_RUNTIME_DIR", "/dev/null/none")
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(File::create(&screen)?)
+        .spawn()
+        .context("a terminal for the live view needs script (apt install bsdutils)")?;
+    let seen = wait_until("the live view to draw", PATIENCE, || {
+        if let Some(status) = terminal.try_wait()? {
+            bail!(
+                "it ended with {status}: {:?}",
+                fs::read(&screen).map(|s| String::from_utf8_lossy(&s).into_owned())
+            );
+        }
+        let drawn = fs::read(&screen)?;
+        Ok(String::from_utf8_lossy(&drawn).contains("example").then_some(()))
+    });
+    sleep(Duration::from_millis(200));
+    let mut keys = terminal.stdin.take().context("its keyboard")?;
+    keys.write_all(b"q")?;
+    let status = wait_until("the live view to end at q", PATIENCE, || Ok(terminal.try_wait()?));
+    if status.is_err() {
+        terminal.kill()?;
+        terminal.wait()?;
+    }
+    seen?;
+    ensure!(status?.success(), "it did not end well");
+    Ok(())
+}

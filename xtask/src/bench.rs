@@ -1,0 +1,26 @@
+//! `cargo xtask bench`: builds, then runs the benchmark of `tests/` on the built program.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::{build, command, workspace};
+
+/// What to hand on.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Arguments of the benchmark
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<OsString>,
+}
+
+/// Builds and measures.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    build::all()?;
+    command::run(
+        command::cargo()
+            .env("CGSCOPE_BIN", workspace::binary())
+            .args(["run", "--release", "--package", "cgscope-tests", "--bin", "bench", "--"])
+            .args(&arguments.rest),
+    )
+}

@@ -1,0 +1,17 @@
+//! `cargo xtask lint`: clippy on the user half. The kernel half needs another compiler and is held
+//! to no warnings by `cargo xtask build`.
+
+use anyhow::Result;
+
+use crate::command;
+
+/// Runs clippy with warnings denied.
+pub fn run() -> Result<()> {
+    command::run(
+        command::cargo()
+            // The profile of the build, whose build scripts and macros are then there already.
+            .args(["clippy", "--release", "--all-targets"])
+            .args(["--workspace", "--exclude", "monitor-ebpf"])
+            .args(["--", "-D", "warnings"]),
+    )
+}

@@ -1,0 +1,59 @@
+//! Who may import what: the order of the stages in `monitor/src`, as data.
+
+/// A folder of `monitor/src` and the other folders it may import.
+pub const STAGES: [(&str, &[&str]); 11] = [
+    ("metric", &[]),
+    ("kernel", &["metric"]),
+    ("container", &["kernel", "metric"]),
+    ("probe", &["kernel", "metric"]),
+    ("collect", &["probe", "container", "kernel", "metric"]),
+    ("symbol", &["kernel"]),
+    ("profile", &["metric", "symbol"]),
+    ("store", &["metric", "profile"]),
+    ("analyze", &["metric", "profile"]),
+    (
+        "serve",
+        &[
+            "metric",
+            "kernel",
+            "container",
+            "probe",
+            "collect",
+            "symbol",
+            "profile",
+            "store",
+            "analyze",
+        ],
+    ),
+    (
+        "show",
+        &[
+            "metric",
+            "kernel",
+            "container",
+            "probe",
+            "collect",
+            "symbol",
+            "profile",
+            "store",
+            "analyze",
+            "serve",
+        ],
+    ),
+];
+
+/// The files beside the folders, and the folder of the first. They know every stage, and no stage knows them.
+pub const WIRING: [&str; 4] = ["daemon.rs", "daemon", "lib.rs", "main.rs"];
+
+/// A crate and the folders or files of `monitor/src` that may name it.
+pub const CRATES: [(&str, &[&str]); 9] = [
+    ("aya", &["probe"]),
+    ("aya_log", &["probe"]),
+    ("aya_obj", &["probe"]),
+    ("axum", &["serve"]),
+    ("ratatui", &["show"]),
+    ("crossterm", &["show"]),
+    ("clap", &["show", "main.rs"]),
+    ("inferno", &["profile"]),
+    ("blazesym", &["symbol"]),
+];
