@@ -8,7 +8,7 @@ const SILENT_TICKS = 3;
 
 /** States in the order of the bar: a letter, so that no colour is needed. Colours are in style.css. */
 const STATES = [
-  ["running.user", "U"], ["running.kernel", "K"], ["runnable", "R"], ["throttled", "T"],
+  ["running.user", "U"], ["running.kernel", "K"], ["stolen", "S"], ["runnable", "R"], ["throttled", "T"],
   ["blocked.disk", "D"], ["blocked.fault", "F"], ["blocked.lock", "L"], ["blocked.network", "N"],
   ["blocked.pipe", "P"], ["blocked.other", "O"], ["sleeping", "·"], ["unknown", "?"],
 ];

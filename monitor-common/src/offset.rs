@@ -87,6 +87,10 @@ offsets! {
     cfs_rq_rq: "cfs_rq" ["rq"] byte optional;
     /// Its clock, brought up to date by the scheduler before each event we hook.
     rq_clock: "rq" ["clock"] byte optional;
+    /// Its clock of work: without what interrupts and the hypervisor took.
+    rq_clock_task: "rq" ["clock_task"] byte optional;
+    /// When a thread's time on a CPU was last accounted, on the clock of work: once it has left, when it left.
+    task_exec_start: "task_struct" ["se.exec_start"] byte optional;
     /// How many levels of the runqueue's hierarchy are throttled (before 6.18 that stops its tasks).
     cfs_rq_throttle_count: "cfs_rq" ["throttle_count"] byte optional;
     /// What the threads of a process share.

@@ -27,10 +27,15 @@ pub struct Cpu {
     pub ktime_distance_ns: u64,
     /// The least distance seen since it was settled.
     pub least_distance_ns: u64,
+    /// How far the scheduler's clock was ahead of its clock of work at the last switch, ns: what interrupts (where the kernel accounts
+    /// them) and the hypervisor have taken of this CPU since boot.
+    pub taken_ns: u64,
+    /// The address of the thread it runs. The thread may be gone.
+    pub task: u64,
     /// The thread it runs; 0 for the idle task.
     pub tid: u32,
     /// Explicit padding to a cache line.
-    pub padding: [u32; 9],
+    pub padding: [u32; 5],
 }
 
 const _: () = assert!(size_of::<Cpu>() == 64);
@@ -120,8 +125,10 @@ pub struct SlotTime {
     pub wakeups: u64,
     /// The state model, indexed by [`ThreadState`].
     pub states: [StateTime; ThreadState::COUNT],
+    /// Time on a CPU that interrupts or the hypervisor took, ns.
+    pub stolen_ns: u64,
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 4],
+    pub padding: [u64; 3],
 }
 
 const _: () = assert!(size_of::<SlotTime>() == 256);

@@ -59,6 +59,15 @@ pub fn pointer<R: Read>(base: *const c_void, offset: u32) -> *const c_void {
     R::at::<usize>(base, offset) as *const c_void
 }
 
+/// The clocks of a runqueue.
+#[derive(Clone, Copy)]
+pub struct Clocks {
+    /// The scheduler's clock, ns.
+    pub now_ns: u64,
+    /// How far it is ahead of the clock of work, ns; 0 where that cannot be told.
+    pub taken_ns: u64,
+}
+
 /// A thread, as the kernel sees it.
 #[derive(Clone, Copy)]
 pub struct Task<R: Read>(*const c_void, PhantomData<R>);
@@ -144,15 +153,36 @@ impl<R: Read> Task<R> {
     /// boot.
     #[inline(always)]
     pub fn runqueue_clock_ns(self) -> u64 {
+        self.runqueue_clocks().now_ns
+    }
+
+    /// Both clocks of that runqueue. What is not read costs nothing.
+    #[inline(always)]
+    pub fn runqueue_clocks(self) -> Clocks {
         if offset!(task_cfs_rq) == ABSENT
             || offset!(cfs_rq_rq) == ABSENT
             || offset!(rq_clock) == ABSENT
         {
             // SAFETY: no arguments.
-            return unsafe { bpf_ktime_get_ns() };
+            return Clocks { now_ns: unsafe { bpf_ktime_get_ns() }, taken_ns: 0 };
         }
         let group = pointer::<R>(self.0, offset!(task_cfs_rq));
-        R::at(pointer::<R>(group, offset!(cfs_rq_rq)), offset!(rq_clock))
+        let runqueue = pointer::<R>(group, offset!(cfs_rq_rq));
+        let now_ns: u64 = R::at(runqueue, offset!(rq_clock));
+        if offset!(rq_clock_task) == ABSENT {
+            return Clocks { now_ns, taken_ns: 0 };
+        }
+        let work_ns: u64 = R::at(runqueue, offset!(rq_clock_task));
+        Clocks { now_ns, taken_ns: now_ns.wrapping_sub(work_ns) }
+    }
+
+    /// When its time on a CPU was last accounted, on that CPU's clock of work; 0 where this cannot be told.
+    #[inline(always)]
+    pub fn exec_start_ns(self) -> u64 {
+        if offset!(task_exec_start) == ABSENT {
+            return 0;
+        }
+        R::at(self.0, offset!(task_exec_start))
     }
 
     /// When it was last put on a runqueue, ns of the scheduler's clock; 0 where this cannot be told.

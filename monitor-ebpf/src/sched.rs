@@ -1,5 +1,5 @@
 //! The `sched` family: one program on `sched_switch`, one on `sched_wakeup` and `sched_wakeup_new`, one that takes stock of
-//! the threads that are there before them.
+//! the threads that are there before them, one that brings the account of a running thread up to date.
 //!
 //! Attribution: runqueue wait belongs to the thread that waited (`next`), never to `current` or the waker. The idle task
 //! is nobody.
@@ -21,7 +21,7 @@ use monitor_common::{
 
 use crate::{
     drops, histogram,
-    kernel::{self, Direct, Probe, Read, Task},
+    kernel::{self, Clocks, Direct, Probe, Read, Task},
     thread::{self, NEW, Transition},
     wait,
 };
@@ -113,28 +113,76 @@ pub extern "C" fn sched_threads(ctx: *mut c_void) -> i32 {
     0
 }
 
+/// Run on a busy CPU before the accounts are read: what the thread there did in kernel mode since it came, and what was taken from it,
+/// is known otherwise only when it leaves, which a busy loop never does. It also begins a watch of it.
+#[raw_tracepoint(tracepoint = "sched_settle")]
+pub fn sched_settle(_: RawTracePointContext) -> i32 {
+    let task = kernel::current();
+    let tid = task.tid();
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let clocks = task.runqueue_clocks();
+    let stolen_ns = change_over(cpu, clocks, tid, task, tid);
+    if tid == 0 {
+        return 0;
+    }
+    let Some(thread) = thread::known(tid) else { return 0 };
+    if thread.state != ThreadState::Running as u8 || thread.cpu != cpu {
+        return 0;
+    }
+    let stolen_ns = stolen_ns.min(clocks.now_ns.wrapping_sub(thread.since_ns));
+    let system_ns = thread::take_system_time_ns(task, thread);
+    // From a state to itself: the time goes on, and `since_ns` stays the beginning of the slice.
+    let transition = Transition { from: thread.state, to: thread.state, now_ns: clocks.now_ns };
+    thread::apply(thread, cpu, transition, |record| {
+        record.system_time_ns = record.system_time_ns.wrapping_add(system_ns);
+        record.stolen_ns = record.stolen_ns.wrapping_add(stolen_ns);
+    });
+    0
+}
+
 #[inline(always)]
 fn on_switch<R: Read>(is_preempted: bool, previous: Task<R>, next: Task<R>) {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let now_ns = previous.runqueue_clock_ns();
+    let clocks = previous.runqueue_clocks();
+    let now_ns = clocks.now_ns;
     let (previous_tid, next_tid) = (previous.tid(), next.tid());
+    let stolen_ns = change_over(cpu, clocks, previous_tid, next, next_tid);
     let mut late_ns = 0;
     if let Some(record) = CPUS.get_ptr_mut(cpu) {
         // SAFETY: the record of this CPU, with interrupts off.
-        let record = unsafe { &mut *record };
-        let expected = core::mem::replace(&mut record.tid, next_tid);
-        if expected != previous_tid && expected != 0 {
-            lose(expected, cpu, now_ns);
-        }
-        late_ns = lateness_ns(record, now_ns);
+        late_ns = lateness_ns(unsafe { &mut *record }, now_ns);
     }
     if previous_tid != 0 {
-        switch_out(is_preempted, previous, previous_tid, cpu, now_ns);
+        switch_out(is_preempted, previous, previous_tid, cpu, now_ns, stolen_ns);
     }
     if next_tid != 0 {
         switch_in(next, next_tid, cpu, now_ns, late_ns);
     }
+}
+
+/// Notes who runs on a CPU from now on. Loses whom we thought to run there if it is not `previous_tid`. Gives what was taken of the CPU
+/// since the last time.
+#[inline(always)]
+fn change_over<R: Read>(
+    cpu: u32,
+    clocks: Clocks,
+    previous_tid: u32,
+    next: Task<R>,
+    next_tid: u32,
+) -> u64 {
+    let Some(record) = CPUS.get_ptr_mut(cpu) else { return 0 };
+    // SAFETY: the record of this CPU, with interrupts off.
+    let record = unsafe { &mut *record };
+    let expected = core::mem::replace(&mut record.tid, next_tid);
+    let task = core::mem::replace(&mut record.task, next.as_ptr() as u64);
+    if expected != previous_tid && expected != 0 {
+        lose(expected, task, cpu, clocks);
+    }
+    let before_ns = core::mem::replace(&mut record.taken_ns, clocks.taken_ns);
+    // The first time, all since boot.
+    if before_ns == 0 { 0 } else { clocks.taken_ns.wrapping_sub(before_ns) }
 }
 
 /// How late the scheduler's clock of this CPU is; see [`Cpu`].
@@ -160,16 +208,35 @@ fn lateness_ns(record: &mut Cpu, now_ns: u64) -> u64 {
 
 /// A thread that is no longer on its CPU although nobody saw it leave: what it does since is not known.
 #[inline(never)]
-fn lose(tid: u32, cpu: u32, now_ns: u64) {
+fn lose(tid: u32, task: u64, cpu: u32, clocks: Clocks) {
     let Some(thread) = thread::known(tid) else { return };
     if thread.state == ThreadState::Running as u8 && thread.cpu == cpu {
         drops::count(DropReason::SwitchMissed);
-        move_to(thread, cpu, ThreadState::Unknown as u8, now_ns, |_| {});
+        let left_ns = left_at_ns(Task::new(task as *const c_void), tid, thread.since_ns, clocks);
+        move_to(thread, cpu, ThreadState::Unknown as u8, left_ns, |_| {});
     }
 }
 
+/// When a thread left this CPU, on the scheduler's clock. The kernel accounted its time for the last time then; without that it
+/// would have run until somebody else was seen, on a CPU that may have been idle for long. Its memory may be another's by now.
 #[inline(always)]
-fn switch_out<R: Read>(is_preempted: bool, task: Task<R>, tid: u32, cpu: u32, now_ns: u64) {
+fn left_at_ns(task: Task<Probe>, tid: u32, since_ns: u64, clocks: Clocks) -> u64 {
+    if task.tid() != tid {
+        return clocks.now_ns;
+    }
+    let left_ns = task.exec_start_ns().wrapping_add(clocks.taken_ns);
+    if (since_ns..=clocks.now_ns).contains(&left_ns) { left_ns } else { clocks.now_ns }
+}
+
+#[inline(always)]
+fn switch_out<R: Read>(
+    is_preempted: bool,
+    task: Task<R>,
+    tid: u32,
+    cpu: u32,
+    now_ns: u64,
+    stolen_ns: u64,
+) {
     let Some(thread) = thread::entry(task, tid) else { return };
     if thread.state != ThreadState::Running as u8 {
         // It was put on this CPU unseen: the switch was from a thread that is hidden from us.
@@ -181,9 +248,11 @@ fn switch_out<R: Read>(is_preempted: bool, task: Task<R>, tid: u32, cpu: u32, no
         }
     }
     thread::follow_cgroup(task, thread, cpu, now_ns);
+    let mut slice_stolen_ns = 0;
     if thread.state == ThreadState::Running as u8 {
         if let Some(on_cpu_ns) = histogram::elapsed_ns(thread.since_ns, now_ns) {
             record(thread, cpu, Latency::OnCpu, on_cpu_ns);
+            slice_stolen_ns = stolen_ns.min(on_cpu_ns);
         }
     }
 
@@ -200,13 +269,12 @@ fn switch_out<R: Read>(is_preempted: bool, task: Task<R>, tid: u32, cpu: u32, no
     let voluntary = task.voluntary_switches();
     let is_voluntary = voluntary != thread.voluntary;
     thread.voluntary = voluntary;
-    let system_time_ns = task.system_time_ns();
-    let system_ns = system_time_ns.wrapping_sub(thread.system_time_ns);
-    thread.system_time_ns = system_time_ns;
+    let system_ns = thread::take_system_time_ns(task, thread);
 
     thread.switched_out_ns = now_ns;
     move_to(thread, cpu, to, now_ns, |record| {
         record.system_time_ns = record.system_time_ns.wrapping_add(system_ns);
+        record.stolen_ns = record.stolen_ns.wrapping_add(slice_stolen_ns);
         // One increment whose place depends, not two branches: the verifier walks each path.
         record.voluntary_switches += u64::from(is_voluntary);
         record.involuntary_switches += u64::from(!is_voluntary);

@@ -87,6 +87,13 @@ pub fn record(slot: u32, cpu: u32, latency: Latency, latency_ns: u64) {
     }
 }
 
+/// Kernel-mode time of a thread since it was last looked at, ns.
+#[inline(always)]
+pub fn take_system_time_ns<R: Read>(task: Task<R>, thread: &mut Thread) -> u64 {
+    let now = task.system_time_ns();
+    now.wrapping_sub(core::mem::replace(&mut thread.system_time_ns, now))
+}
+
 /// Opens and closes the writing of a record: readers retry while `seq` is odd or has moved.
 #[inline(always)]
 fn write(record: &mut SlotTime, update: impl FnOnce(&mut SlotTime)) {

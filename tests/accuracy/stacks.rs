@@ -1,10 +1,12 @@
 //! Whose stacks they are, with the right names, in the right proportions, and none missing.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
 use cgscope_tests::{Container, Daemon, Folded};
+use serde_json::json;
 
 use crate::cpu::usage_ns;
 use crate::daemon;
@@ -42,24 +44,57 @@ fn shares_names_and_callers_are_right() -> Result<()> {
     Ok(())
 }
 
-/// As many samples as the container had CPU time for.
+/// As many samples as the container had CPU time for, in the window that the recording says it had.
 #[test]
 fn samples_are_as_many_as_the_time_gives() -> Result<()> {
     let daemon = daemon()?;
     let container = Container::run("burn", &["burn", "--seconds", "60"])?;
-    let before = usage_ns(&container)?;
-    let folded = record(&daemon, &container, 8)?;
-    // The recording ends before its stacks are named and drawn, and what was used is bracketed from outside: hence 8 %.
-    let lasted = Duration::from_secs(8).as_nanos() as f64;
-    let used_ns = (usage_ns(&container)? - before) as f64;
-    let expected = FREQUENCY_HZ * used_ns.min(lasted) * 1e-9;
-    let seen = folded.kept() as f64;
+    let path = format!(
+        "/api/v1/flamegraph?container={}&duration=8s&frequency={FREQUENCY_HZ}&format=json",
+        container.id()
+    );
+    let is_done = AtomicBool::new(false);
+    let (usage, profile) = thread::scope(|scope| {
+        let watcher = scope.spawn(|| usage_over_time(&container, &is_done));
+        let profile = daemon.get(&path);
+        is_done.store(true, Ordering::Relaxed);
+        let usage = watcher.join().map_err(|_| anyhow!("reading the usage panicked"))?;
+        Ok::<_, anyhow::Error>((usage?, profile?))
+    })?;
+    let number = |name: &str| profile[name].as_u64().with_context(|| name.to_owned());
+    let (start_ns, length_ns) = (number("started_at_ns")?, number("duration_ns")?);
+    let used_ns = usage_at(&usage, start_ns + length_ns)? - usage_at(&usage, start_ns)?;
+    let expected = FREQUENCY_HZ * used_ns * 1e-9;
+    let seen = number("total")? as f64;
     assert!(
-        (seen - expected).abs() <= 0.08 * expected,
+        (seen - expected).abs() <= 0.03 * expected,
         "{seen} samples for {used_ns:.0} ns of CPU time at {FREQUENCY_HZ} Hz: expected {expected:.0}"
     );
-    assert_eq!(folded.lost(), 0, "samples lost with a ring of its usual size");
+    assert_eq!(profile["lost"], json!({}), "samples lost with a ring of its usual size");
     Ok(())
+}
+
+/// Wall time, ns since the epoch, and CPU time of a container, ns.
+type Reading = (u64, u64);
+
+fn usage_over_time(container: &Container, is_done: &AtomicBool) -> Result<Vec<Reading>> {
+    let mut readings = Vec::new();
+    while !is_done.load(Ordering::Relaxed) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        readings.push((now.as_nanos() as u64, usage_ns(container)?));
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(readings)
+}
+
+/// What had been used at an instant, on the line between the readings around it.
+fn usage_at(readings: &[Reading], at_ns: u64) -> Result<f64> {
+    let around = readings.windows(2).find(|pair| (pair[0].0..=pair[1].0).contains(&at_ns));
+    let &[(from, used), (to, used_then)] = around.context("outside of all readings")? else {
+        anyhow::bail!("a window of two is two");
+    };
+    let share = (at_ns - from) as f64 / (to - from) as f64;
+    Ok(used as f64 + share * (used_then - used) as f64)
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Every route answers with its documented shape, about a real container.
 
 use anyhow::{Context, Result};
-use cgscope_tests::{Container, Daemon, IMAGE_NAME, wait_until};
+use cgscope_tests::{Container, Daemon, image_name, wait_until};
 use serde_json::Value;
 
 use crate::http::get;
@@ -78,7 +78,7 @@ fn containers_are_listed_and_detailed() -> Result<()> {
     assert_shape(&row["activity"], &ACTIVITY);
     assert_eq!(row["name"], container.name());
     assert_eq!(row["runtime"], "podman");
-    assert_eq!(row["image"], IMAGE_NAME);
+    assert_eq!(row["image"], image_name()?);
     assert_eq!(row["alive"], true);
     let shares = array(&row["activity"]["states"])?.iter().filter_map(|s| s["share"].as_f64());
     let sum: f64 = shares.sum();

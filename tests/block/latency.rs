@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cgscope_tests::{ContainerOptions, Daemon, fixture_path, peer};
+use cgscope_tests::{ContainerOptions, Daemon, peer};
 
 use crate::disk::Disk;
 use crate::series::{label, read_until};
@@ -26,7 +26,7 @@ fn the_median_agrees_with_biolatency_and_the_sum_with_the_writer() -> Result<()>
     std::thread::sleep(Duration::from_secs(2));
     let writes = WRITES.to_string();
     let options = ContainerOptions::new().bind(&disk.mount(), "/disk");
-    let container = options.bind(&fixture_path("direct_io")?, "/bin/direct_io").run(
+    let container = options.run(
         "timed",
         &["direct_io", "--seconds", "60", "--file", "/disk/timed", "--writes", &writes],
     )?;

@@ -5,6 +5,7 @@
 mod counts;
 mod disk;
 mod latency;
+mod locked_file;
 mod owner;
 mod series;
 

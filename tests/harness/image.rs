@@ -1,7 +1,7 @@
 //! The container image: busybox and the fixtures, nothing else.
 //!
-//! It is imported when no image of that name carries the digest of today's fixture sources, so most runs import
-//! nothing, and workspaces with the same fixtures share it.
+//! Its tag is the digest of the fixtures' sources, so most runs import nothing, workspaces with the same fixtures share it, and
+//! runs with different ones do not disturb each other.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -15,10 +15,9 @@ use crate::command::{run_captured, run_checked};
 use crate::fixture::{COMPILER_FLAGS, fixtures_dir, inputs, sources};
 use crate::paths::scratch_dir;
 
-/// The image's name, as the daemon should show it.
-pub const IMAGE_NAME: &str = "localhost/cgscope-test:latest";
-
-const DIGEST_LABEL: &str = "cgscope.fixtures";
+const REPOSITORY: &str = "localhost/cgscope-test";
+/// Images of earlier fixtures are removed when they are so old: another run may be using a younger one.
+const OUTDATED_AFTER: &str = "24h";
 const BUSYBOX: &str = "/bin/busybox";
 /// What a test may want to run in a container beside the fixtures.
 const APPLETS: [&str; 10] =
@@ -31,43 +30,35 @@ pub(crate) fn podman() -> Command {
     command
 }
 
-/// The id of the image named [`IMAGE_NAME`], made of today's fixtures.
-pub(crate) fn image_id() -> Result<&'static str> {
+/// The name of the image made of today's fixtures, as the daemon should show it. Imports it if it is not there.
+///
+/// # Errors
+/// When podman or busybox is missing, or a fixture does not compile.
+pub fn image_name() -> Result<&'static str> {
     static READY: OnceLock<String> = OnceLock::new();
-    if let Some(id) = READY.get() {
-        return Ok(id);
+    if let Some(name) = READY.get() {
+        return Ok(name);
     }
-    let digest = digest()?;
-    let present = find_image()?;
-    let id = match present {
-        Some(image) if image.digest == digest => image.id,
-        outdated => {
-            let id = import(&digest)?;
-            if let Some(image) = outdated {
-                // It has lost its name. A container of another run may still use it: then it stays.
-                run_captured(podman().args(["rmi", &image.id]))?;
-            }
-            id
-        }
-    };
-    Ok(READY.get_or_init(|| id))
-}
-
-struct Image {
-    id: String,
-    digest: String,
-}
-
-fn find_image() -> Result<Option<Image>> {
-    let format = format!("{{{{.Id}}}} {{{{index .Labels \"{DIGEST_LABEL}\"}}}}");
-    let found = run_captured(podman().args(["image", "inspect", "--format", &format, IMAGE_NAME]))
+    let name = format!("{REPOSITORY}:{}", digest()?);
+    let found = run_captured(podman().args(["image", "exists", &name]))
         .context("the tests need podman and runc (apt install podman runc)")?;
-    Ok(found
-        .stdout
-        .trim()
-        .split_once(' ')
-        .filter(|_| found.success())
-        .map(|(id, digest)| Image { id: id.to_owned(), digest: digest.to_owned() }))
+    if !found.success() {
+        import(&name)?;
+        remove_outdated()?;
+    }
+    Ok(READY.get_or_init(|| name))
+}
+
+/// One that a container still uses stays.
+fn remove_outdated() -> Result<()> {
+    let until = format!("until={OUTDATED_AFTER}");
+    let reference = format!("reference={REPOSITORY}");
+    let filters = ["--filter", &until, "--filter", &reference];
+    let ids = run_checked(podman().args(["images", "--quiet"]).args(filters))?;
+    for id in ids.split_whitespace() {
+        run_captured(podman().args(["rmi", id]))?;
+    }
+    Ok(())
 }
 
 /// Of everything that decides the image's content.
@@ -81,19 +72,15 @@ fn digest() -> Result<String> {
     Ok(format!("{:016x}", hasher.finish()))
 }
 
-fn import(digest: &str) -> Result<String> {
+fn import(name: &str) -> Result<()> {
     let root = scratch_dir().join(format!("rootfs-{}", std::process::id()));
     let archive = root.with_extension("tar");
     fill_root(&root)?;
     run_checked(Command::new("tar").arg("-C").arg(&root).arg("-cf").arg(&archive).arg("."))?;
-    let label = format!("LABEL={DIGEST_LABEL}={digest}");
-    let imported = run_checked(
-        podman().args(["import", "--quiet", "--change", &label]).arg(&archive).arg(IMAGE_NAME),
-    );
+    let imported = run_checked(podman().args(["import", "--quiet"]).arg(&archive).arg(name));
     fs::remove_dir_all(&root)?;
     fs::remove_file(&archive)?;
-    imported?;
-    Ok(find_image()?.context("podman imported an image and does not find it")?.id)
+    imported.map(drop)
 }
 
 fn fill_root(root: &Path) -> Result<()> {

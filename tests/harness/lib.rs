@@ -39,7 +39,7 @@ pub use container::{Container, ContainerOptions};
 pub use daemon::{Answer, Daemon};
 pub use fixture::{FixtureProcess, fixture_path};
 pub use folded::{Folded, Stack};
-pub use image::IMAGE_NAME;
+pub use image::image_name;
 pub use json_lines::JsonLines;
 pub use paths::{cgscope_binary, scratch_dir, workspace_root};
 pub use pause::{Span, Still, between_stops};

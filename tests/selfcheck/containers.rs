@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use cgscope_tests::container::remove_leftovers;
 use cgscope_tests::mounts::cgroup_v2_root;
-use cgscope_tests::{Container, ContainerOptions, IMAGE_NAME, run_captured, truth};
+use cgscope_tests::{Container, ContainerOptions, image_name, run_captured, truth};
 
 use crate::PATIENCE;
 
@@ -145,7 +145,7 @@ fn podman_shows_the_image_by_name() -> Result<()> {
         "{{.ImageName}}",
         container.name(),
     ]))?;
-    assert_eq!(shown.stdout.trim(), IMAGE_NAME);
+    assert_eq!(shown.stdout.trim(), image_name()?);
     Ok(())
 }
 
@@ -162,7 +162,7 @@ fn leftovers_of_dead_runs_go_and_those_of_the_living_stay() -> Result<()> {
     // This process's id with another start time: an earlier process that had the same id.
     let leftover = format!("cgscope-test-{}-1-0-leftover", std::process::id());
     let created = run_captured(
-        Command::new("podman").args(["create", "--name", &leftover, IMAGE_NAME, "true"]),
+        Command::new("podman").args(["create", "--name", &leftover, image_name()?, "true"]),
     )?;
     assert!(created.success(), "{}", created.stderr);
     remove_leftovers()?;

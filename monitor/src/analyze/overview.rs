@@ -15,9 +15,10 @@ const CPU_SECONDS: &str = "cgscope_sched_cpu_seconds_total";
 const RUNQUEUE_LATENCY: &str = "cgscope_sched_runqueue_latency_seconds";
 
 /// The order in which states are shown: from work, over being kept from it, to rest.
-const STATE_ORDER: [&str; 12] = [
+const STATE_ORDER: [&str; 13] = [
     "running.user",
     "running.kernel",
+    "stolen",
     "runnable",
     "throttled",
     "blocked.disk",
@@ -46,7 +47,8 @@ pub struct Activity {
     pub threads: Option<f64>,
     /// Where the time of its threads went, in a fixed order, empty when it was not measured.
     pub states: Vec<StateShare>,
-    /// Threads that wanted to go on and could not: time in `runnable`, `throttled` and `blocked.*` per wall time.
+    /// Threads that wanted to go on and could not: time in `stolen`, `runnable`, `throttled` and `blocked.*`
+    /// per wall time.
     pub stall: Option<f64>,
 }
 
@@ -155,7 +157,7 @@ fn add(sum: &mut Change, one: &Change) {
 
 /// Whether a thread in this state wants to go on and cannot.
 fn is_stall(state: &str) -> bool {
-    state == "runnable" || state == "throttled" || state.starts_with("blocked.")
+    matches!(state, "stolen" | "runnable" | "throttled") || state.starts_with("blocked.")
 }
 
 fn states(part: &SubjectWindow) -> Vec<StateShare> {

@@ -99,6 +99,7 @@ impl Collector {
     pub fn collect(&mut self) -> (KtimeNs, Vec<Sample>) {
         self.cgroups.catch_up(&mut self.probes, &self.registry);
         let owned = self.owned();
+        self.probes.settle();
         let taken = KtimeNs::now();
         let mut samples = Vec::new();
         if self.probes.is_whole(Family::Sched) {

@@ -62,7 +62,7 @@ descriptor!(
     Counter,
     &[],
     SWITCH,
-    "Time on a CPU."
+    "Time on a CPU, without what interrupts (where the kernel accounts them) and the hypervisor took."
 );
 descriptor!(
     THREADS,
@@ -122,7 +122,7 @@ descriptor!(
     Distribution,
     &[],
     SWITCH,
-    "How long its threads stayed on a CPU, from switched in to switched out."
+    "How long its threads stayed on a CPU, from switched in to switched out, stolen time and all."
 );
 descriptor!(
     OFF_CPU,
@@ -165,10 +165,23 @@ struct Slot {
 #[derive(Clone, Copy, Default)]
 struct Counters {
     system_time_ns: u64,
+    stolen_ns: u64,
     voluntary: u64,
     involuntary: u64,
     migrations: u64,
     wakeups: u64,
+}
+
+/// `Running`, divided. Its parts sum to what was published of it.
+#[derive(Clone, Copy, Default)]
+struct Running {
+    user_ns: u64,
+    kernel_ns: u64,
+    stolen_ns: u64,
+    /// Kernel-mode and stolen time not yet assigned: the kernel accounts both by tick, up to one tick ahead of the running time they
+    /// lie in.
+    kernel_ahead_ns: u64,
+    stolen_ahead_ns: u64,
 }
 
 /// What an owner has used so far.
@@ -176,11 +189,7 @@ struct Counters {
 struct Account {
     /// Signed: a transition between two readings of the clock can make a state's time step back by its few ns.
     state_ns: [i64; ThreadState::COUNT],
-    /// Parts of `Running`, and kernel time not yet assigned: the kernel accounts it by tick, up to one tick ahead of the running
-    /// time it lies in.
-    user_ns: u64,
-    kernel_ns: u64,
-    kernel_ahead_ns: u64,
+    running: Running,
     threads: u64,
     counters: Counters,
     latencies: [Arc<Histogram>; Latency::COUNT],
@@ -309,18 +318,12 @@ impl Slot {
             self.read_times(probes, first, account);
             self.read_latencies(probes, slot as usize * lanes, lanes, account);
         }
-        let mut running_ns = 0;
         for (i, state) in self.states.iter().enumerate() {
             let total = state.offset_ns.wrapping_add(state.threads.wrapping_mul(clock_ns));
-            let grown = total.wrapping_sub(self.state_ns[i]) as i64;
+            account.state_ns[i] += total.wrapping_sub(self.state_ns[i]) as i64;
             self.state_ns[i] = total;
-            account.state_ns[i] += grown;
             account.threads = account.threads.wrapping_add(state.threads);
-            if i == ThreadState::Running as usize {
-                running_ns = grown.max(0) as u64;
-            }
         }
-        account.divide_running(running_ns);
     }
 
     fn read_times(&mut self, probes: &Probes, first: usize, account: &mut Account) {
@@ -337,6 +340,7 @@ impl Slot {
                 sum.threads = sum.threads.wrapping_add(state.threads);
             }
             sums.system_time_ns = sums.system_time_ns.wrapping_add(record.system_time_ns);
+            sums.stolen_ns = sums.stolen_ns.wrapping_add(record.stolen_ns);
             sums.voluntary += record.voluntary_switches;
             sums.involuntary += record.involuntary_switches;
             sums.migrations += record.migrations;
@@ -345,7 +349,9 @@ impl Slot {
         self.states = states;
         let before = std::mem::replace(&mut self.counters, sums);
         let total = &mut account.counters;
-        account.kernel_ahead_ns += sums.system_time_ns.saturating_sub(before.system_time_ns);
+        let running = &mut account.running;
+        running.kernel_ahead_ns += sums.system_time_ns.saturating_sub(before.system_time_ns);
+        running.stolen_ahead_ns += sums.stolen_ns.saturating_sub(before.stolen_ns);
         total.voluntary += sums.voluntary.saturating_sub(before.voluntary);
         total.involuntary += sums.involuntary.saturating_sub(before.involuntary);
         total.migrations += sums.migrations.saturating_sub(before.migrations);
@@ -386,32 +392,42 @@ impl Slot {
     }
 }
 
-impl Account {
-    /// Divides new running time in user and kernel mode, by what the kernel has accounted to kernel mode so far.
-    fn divide_running(&mut self, running_ns: u64) {
-        let kernel_ns = running_ns.min(self.kernel_ahead_ns);
+impl Running {
+    /// Divides new running time, by what is known to have been stolen and to have been in kernel mode so far.
+    fn divide(&mut self, running_ns: u64) {
+        let stolen_ns = running_ns.min(self.stolen_ahead_ns);
+        self.stolen_ahead_ns -= stolen_ns;
+        self.stolen_ns += stolen_ns;
+        let work_ns = running_ns - stolen_ns;
+        let kernel_ns = work_ns.min(self.kernel_ahead_ns);
         self.kernel_ahead_ns -= kernel_ns;
         self.kernel_ns += kernel_ns;
-        self.user_ns += running_ns - kernel_ns;
+        self.user_ns += work_ns - kernel_ns;
     }
+}
 
+impl Account {
     fn show(&mut self, subject: &Subject, samples: &mut Vec<Sample>) {
+        let running = ThreadState::Running as usize;
+        let ran_ns = self.published_ns[running];
+        for (published, now) in self.published_ns.iter_mut().zip(self.state_ns) {
+            *published = (*published).max(now.max(0) as u64);
+        }
+        self.running.divide(self.published_ns[running] - ran_ns);
         let mut push = |metric, label: Option<&'static str>, value| {
             let labels = label.map(Cow::Borrowed).into_iter().collect();
             samples.push(Sample { metric, subject: subject.clone(), labels, value });
         };
-        for state in ThreadState::ALL {
-            let i = state as usize;
-            self.published_ns[i] = self.published_ns[i].max(self.state_ns[i].max(0) as u64);
-            if state == ThreadState::Running {
-                push(&STATE, Some("running.user"), Value::Counter(self.user_ns));
-                push(&STATE, Some("running.kernel"), Value::Counter(self.kernel_ns));
-            } else {
-                push(&STATE, Some(state.name()), Value::Counter(self.published_ns[i]));
+        for (state, ns) in ThreadState::ALL.into_iter().zip(self.published_ns) {
+            if state != ThreadState::Running {
+                push(&STATE, Some(state.name()), Value::Counter(ns));
             }
         }
-        let running = self.published_ns[ThreadState::Running as usize];
-        push(&CPU, None, Value::Counter(running));
+        let Running { user_ns, kernel_ns, stolen_ns, .. } = self.running;
+        push(&STATE, Some("running.user"), Value::Counter(user_ns));
+        push(&STATE, Some("running.kernel"), Value::Counter(kernel_ns));
+        push(&STATE, Some("stolen"), Value::Counter(stolen_ns));
+        push(&CPU, None, Value::Counter(user_ns + kernel_ns));
         push(&THREADS, None, Value::Gauge(self.threads as i64 as f64));
         push(&SWITCHES, Some("voluntary"), Value::Counter(self.counters.voluntary));
         push(&SWITCHES, Some("involuntary"), Value::Counter(self.counters.involuntary));
@@ -428,12 +444,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernel_time_accounted_ahead_is_divided_later_and_nothing_is_made_up() {
-        let mut account = Account { kernel_ahead_ns: 4_000_000, ..Account::default() };
-        account.divide_running(1_000_000);
-        assert_eq!((account.user_ns, account.kernel_ns), (0, 1_000_000));
-        account.divide_running(5_000_000);
-        assert_eq!((account.user_ns, account.kernel_ns), (2_000_000, 4_000_000));
+    fn time_accounted_ahead_is_divided_later_and_nothing_is_made_up() {
+        let mut running = Running {
+            kernel_ahead_ns: 4_000_000,
+            stolen_ahead_ns: 500_000,
+            ..Running::default()
+        };
+        let parts = |r: Running| (r.user_ns, r.kernel_ns, r.stolen_ns);
+        running.divide(1_000_000);
+        assert_eq!(parts(running), (0, 500_000, 500_000));
+        running.divide(5_000_000);
+        assert_eq!(parts(running), (1_500_000, 4_000_000, 500_000));
+    }
+
+    /// A thread found to have left its CPU long ago takes time back that was published already.
+    #[test]
+    fn running_time_that_is_taken_back_is_not_divided_twice() {
+        let mut account = Account::default();
+        for ran_ns in [10, 4, 12] {
+            account.state_ns[ThreadState::Running as usize] = ran_ns;
+            account.show(&Subject::Host, &mut Vec::new());
+        }
+        assert_eq!(account.running.user_ns, 12);
     }
 
     #[test]

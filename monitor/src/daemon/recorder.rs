@@ -8,7 +8,7 @@ use std::{
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
@@ -104,16 +104,18 @@ impl Recorder {
     pub fn profile(&self, request: ProfileRequest) -> BoxFuture<Result<Profile, BackendError>> {
         let state = Arc::clone(&self.state);
         Box::pin(async move {
-            let started_at = SystemTime::now();
             let session = State::begin(&state, &request)?;
+            // What was sampled, and not what was asked for: a busy machine ends a sleep late.
+            let (started_at, began) = (SystemTime::now(), Instant::now());
             tokio::time::sleep(request.duration).await;
+            let lasted = began.elapsed();
             let ended = session.end();
             let stacks = ended.stacks().iter().map(|stack| RawStack::clone(stack)).collect();
             let frames = state.symbols.resolve(stacks).await;
             Ok(Profile {
                 kind: ProfileKind::OnCpu,
                 started_at,
-                duration_ns: request.duration.as_nanos() as u64,
+                duration_ns: lasted.as_nanos() as u64,
                 frequency_hz: Some(request.frequency_hz),
                 scope: state.scope(&request.target),
                 lost: ended.lost().clone(),

@@ -13,6 +13,7 @@ mod offsets;
 pub mod own;
 mod program;
 mod sampler;
+mod settle;
 mod slots;
 mod stack;
 mod stats;

@@ -23,6 +23,8 @@ pub(super) enum Hook {
     Iter(&'static str),
     /// Attached by each recording to its own clock.
     PerfEvent,
+    /// Run by the daemon before it reads.
+    OnDemand,
 }
 
 impl Hook {
@@ -32,6 +34,7 @@ impl Hook {
             Self::RawTp(_) => "raw_tp",
             Self::Iter(_) => "iter",
             Self::PerfEvent => "perf_event",
+            Self::OnDemand => "on demand",
         }
     }
 
@@ -40,6 +43,7 @@ impl Hook {
         match self {
             Self::TpBtf(target) | Self::RawTp(target) | Self::Iter(target) => target,
             Self::PerfEvent => "cpu-clock",
+            Self::OnDemand => "each tick",
         }
     }
 }
@@ -114,6 +118,11 @@ pub(super) const TASKS: &[Task] = &[
             ("sched_wakeup_new", Hook::TpBtf("sched_wakeup_new")),
             ("sched_wakeup_new_raw", Hook::RawTp("sched_wakeup_new")),
         ],
+    },
+    Task {
+        family: Family::Sched,
+        name: "sched_settle",
+        candidates: &[("sched_settle", Hook::OnDemand)],
     },
     Task {
         family: Family::Process,
@@ -268,7 +277,7 @@ fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> Result<(), String
         Hook::TpBtf(target) => {
             <&mut BtfTracePoint>::try_from(program).and_then(|p| p.load(target, btf))
         }
-        Hook::RawTp(_) => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
+        Hook::RawTp(_) | Hook::OnDemand => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
         Hook::Iter(target) => <&mut Iter>::try_from(program).and_then(|p| p.load(target, btf)),
         Hook::PerfEvent => <&mut PerfEvent>::try_from(program).and_then(PerfEvent::load),
     };
@@ -285,7 +294,7 @@ fn attach(ebpf: &mut Ebpf, name: &str, hook: Hook) -> Result<(), String> {
             <&mut RawTracePoint>::try_from(program).and_then(|p| p.attach(target).map(drop))
         }
         Hook::Iter(_) => return run_iterator(program),
-        Hook::PerfEvent => Ok(()),
+        Hook::PerfEvent | Hook::OnDemand => Ok(()),
     };
     result.map_err(|error| shorten(&error))
 }

@@ -18,9 +18,10 @@ pub struct Look {
     pub is_dark: bool,
 }
 
-const LOOKS: [(&str, Look); 12] = [
+const LOOKS: [(&str, Look); 13] = [
     ("running.user", look('U', (0x11, 0x77, 0x33), true)),
     ("running.kernel", look('K', (0x44, 0xaa, 0x99), false)),
+    ("stolen", look('S', (0x66, 0x11, 0x00), true)),
     ("runnable", look('R', (0xcc, 0x66, 0x77), false)),
     ("throttled", look('T', (0x88, 0x22, 0x55), true)),
     ("blocked.disk", look('D', (0x33, 0x22, 0x88), true)),
