@@ -30,12 +30,14 @@ pub struct Cpu {
     /// How far the scheduler's clock was ahead of its clock of work at the last switch, ns: what interrupts (where the kernel accounts
     /// them) and the hypervisor have taken of this CPU since boot.
     pub taken_ns: u64,
+    /// What was taken of the slice that runs and is accounted already, ns.
+    pub settled_ns: u64,
     /// The address of the thread it runs. The thread may be gone.
     pub task: u64,
     /// The thread it runs; 0 for the idle task.
     pub tid: u32,
     /// Explicit padding to a cache line.
-    pub padding: [u32; 5],
+    pub padding: [u32; 3],
 }
 
 const _: () = assert!(size_of::<Cpu>() == 64);

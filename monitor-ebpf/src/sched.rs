@@ -131,6 +131,10 @@ pub fn sched_settle(_: RawTracePointContext) -> i32 {
         return 0;
     }
     let stolen_ns = stolen_ns.min(clocks.now_ns.wrapping_sub(thread.since_ns));
+    if let Some(record) = CPUS.get_ptr_mut(cpu) {
+        // SAFETY: the record of this CPU.
+        unsafe { (*record).settled_ns += stolen_ns };
+    }
     let system_ns = thread::take_system_time_ns(task, thread);
     // From a state to itself: the time goes on, and `since_ns` stays the beginning of the slice.
     let transition = Transition { from: thread.state, to: thread.state, now_ns: clocks.now_ns };
@@ -149,17 +153,28 @@ fn on_switch<R: Read>(is_preempted: bool, previous: Task<R>, next: Task<R>) {
     let now_ns = clocks.now_ns;
     let (previous_tid, next_tid) = (previous.tid(), next.tid());
     let stolen_ns = change_over(cpu, clocks, previous_tid, next, next_tid);
-    let mut late_ns = 0;
+    let (mut late_ns, mut settled_ns) = (0, 0);
     if let Some(record) = CPUS.get_ptr_mut(cpu) {
         // SAFETY: the record of this CPU, with interrupts off.
-        late_ns = lateness_ns(unsafe { &mut *record }, now_ns);
+        let record = unsafe { &mut *record };
+        late_ns = lateness_ns(record, now_ns);
+        settled_ns = core::mem::take(&mut record.settled_ns);
     }
     if previous_tid != 0 {
-        switch_out(is_preempted, previous, previous_tid, cpu, now_ns, stolen_ns);
+        let stolen = Stolen { now_ns: stolen_ns, settled_ns };
+        switch_out(is_preempted, previous, previous_tid, cpu, now_ns, stolen);
     }
     if next_tid != 0 {
         switch_in(next, next_tid, cpu, now_ns, late_ns);
     }
+}
+
+/// What was taken of a CPU while a thread ran there, ns.
+struct Stolen {
+    /// Since the last switch or settling.
+    now_ns: u64,
+    /// Since the last switch, and accounted already.
+    settled_ns: u64,
 }
 
 /// Notes who runs on a CPU from now on. Loses whom we thought to run there if it is not `previous_tid`. Gives what was taken of the CPU
@@ -235,7 +250,7 @@ fn switch_out<R: Read>(
     tid: u32,
     cpu: u32,
     now_ns: u64,
-    stolen_ns: u64,
+    stolen: Stolen,
 ) {
     let Some(thread) = thread::entry(task, tid) else { return };
     if thread.state != ThreadState::Running as u8 {
@@ -248,11 +263,12 @@ fn switch_out<R: Read>(
         }
     }
     thread::follow_cgroup(task, thread, cpu, now_ns);
-    let mut slice_stolen_ns = 0;
+    let mut stolen_ns = 0;
     if thread.state == ThreadState::Running as u8 {
-        if let Some(on_cpu_ns) = histogram::elapsed_ns(thread.since_ns, now_ns) {
+        if let Some(slice_ns) = histogram::elapsed_ns(thread.since_ns, now_ns) {
+            stolen_ns = stolen.now_ns.min(slice_ns);
+            let on_cpu_ns = slice_ns.saturating_sub(stolen_ns + stolen.settled_ns);
             record(thread, cpu, Latency::OnCpu, on_cpu_ns);
-            slice_stolen_ns = stolen_ns.min(on_cpu_ns);
         }
     }
 
@@ -274,7 +290,7 @@ fn switch_out<R: Read>(
     thread.switched_out_ns = now_ns;
     move_to(thread, cpu, to, now_ns, |record| {
         record.system_time_ns = record.system_time_ns.wrapping_add(system_ns);
-        record.stolen_ns = record.stolen_ns.wrapping_add(slice_stolen_ns);
+        record.stolen_ns = record.stolen_ns.wrapping_add(stolen_ns);
         // One increment whose place depends, not two branches: the verifier walks each path.
         record.voluntary_switches += u64::from(is_voluntary);
         record.involuntary_switches += u64::from(!is_voluntary);

@@ -122,7 +122,7 @@ descriptor!(
     Distribution,
     &[],
     SWITCH,
-    "How long its threads stayed on a CPU, from switched in to switched out, stolen time and all."
+    "How long its threads stayed on a CPU, from switched in to switched out, less what was stolen."
 );
 descriptor!(
     OFF_CPU,
