@@ -445,11 +445,8 @@ mod tests {
 
     #[test]
     fn time_accounted_ahead_is_divided_later_and_nothing_is_made_up() {
-        let mut running = Running {
-            kernel_ahead_ns: 4_000_000,
-            stolen_ahead_ns: 500_000,
-            ..Running::default()
-        };
+        let mut running =
+            Running { kernel_ahead_ns: 4_000_000, stolen_ahead_ns: 500_000, ..Running::default() };
         let parts = |r: Running| (r.user_ns, r.kernel_ns, r.stolen_ns);
         running.divide(1_000_000);
         assert_eq!(parts(running), (0, 500_000, 500_000));

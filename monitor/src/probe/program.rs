@@ -277,7 +277,9 @@ fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> Result<(), String
         Hook::TpBtf(target) => {
             <&mut BtfTracePoint>::try_from(program).and_then(|p| p.load(target, btf))
         }
-        Hook::RawTp(_) | Hook::OnDemand => <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load),
+        Hook::RawTp(_) | Hook::OnDemand => {
+            <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load)
+        }
         Hook::Iter(target) => <&mut Iter>::try_from(program).and_then(|p| p.load(target, btf)),
         Hook::PerfEvent => <&mut PerfEvent>::try_from(program).and_then(PerfEvent::load),
     };

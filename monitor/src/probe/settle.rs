@@ -62,12 +62,7 @@ fn run_on(program: BorrowedFd<'_>, cpu: u32) -> io::Result<()> {
     };
     // SAFETY: the kernel reads and writes within the structure, whose size it is told.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_PROG_TEST_RUN,
-            &raw mut attributes,
-            size_of::<TestRun>(),
-        )
+        libc::syscall(libc::SYS_bpf, BPF_PROG_TEST_RUN, &raw mut attributes, size_of::<TestRun>())
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

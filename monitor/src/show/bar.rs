@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn letters_by_share() {
-        assert_eq!(draw(&shares(&[50, 25, 25]), 8, false), "UUUUKKRR");
+        assert_eq!(draw(&shares(&[50, 25, 25]), 8, false), "UUUUKKSS");
         assert_eq!(draw(&[], 8, false), "");
         assert!(draw(&shares(&[1]), 2, true).contains("48;2;17;119;51m"));
     }
