@@ -26,11 +26,15 @@ pub enum DropReason {
     TaskUnreadable,
     /// A block request completed whose issue was not seen: its queue and service time are not known.
     IssueMissed,
+    /// The table of connections was full: one is not counted by state, and its time to connect is not known.
+    ConnectionTableFull,
+    /// The table of dropped packets was full.
+    PacketDropTableFull,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 12;
 
     /// All reasons, in the order of their counters.
     pub const ALL: [Self; Self::COUNT] = [
@@ -44,6 +48,8 @@ impl DropReason {
         Self::StackUnreadable,
         Self::TaskUnreadable,
         Self::IssueMissed,
+        Self::ConnectionTableFull,
+        Self::PacketDropTableFull,
     ];
 
     /// The value of the label `reason`.
@@ -59,6 +65,8 @@ impl DropReason {
             Self::StackUnreadable => "stack_unreadable",
             Self::TaskUnreadable => "task_unreadable",
             Self::IssueMissed => "issue_missed",
+            Self::ConnectionTableFull => "connection_table_full",
+            Self::PacketDropTableFull => "packet_drop_table_full",
         }
     }
 
@@ -75,6 +83,10 @@ impl DropReason {
             Self::StackUnreadable => "the user stack was not resident",
             Self::TaskUnreadable => "report it with the kernel version",
             Self::IssueMissed => "expected for the requests in flight while attaching",
+            Self::ConnectionTableFull => {
+                "more than 32768 sockets are open: connections by state are too few"
+            }
+            Self::PacketDropTableFull => "drops of further containers and reasons are not shown",
         }
     }
 }
@@ -86,7 +98,7 @@ pub struct DropCounters {
     /// Losses by reason.
     pub by_reason: [u64; DropReason::COUNT],
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 6],
+    pub padding: [u64; 4],
 }
 
 const _: () = assert!(size_of::<DropCounters>() == 128);

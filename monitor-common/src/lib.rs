@@ -14,6 +14,7 @@ pub mod process;
 pub mod sched;
 pub mod stack;
 pub mod state;
+pub mod tcp;
 pub mod tunable;
 
 #[cfg(feature = "user")]

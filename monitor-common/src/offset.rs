@@ -155,6 +155,30 @@ offsets! {
     blkg_blkcg: "blkcg_gq" ["blkcg"] byte optional;
     /// The controller's state in it.
     blkcg_css: "blkcg" ["css"] byte optional;
+    /// What a controller's state is in, a bit each.
+    cgroup_flags: "cgroup" ["self.flags"] byte optional;
+    /// The address family of a socket.
+    socket_family: "sock" ["__sk_common.skc_family"] byte optional;
+    /// Its state.
+    socket_state: "sock" ["__sk_common.skc_state"] byte optional;
+    /// Its protocol.
+    socket_protocol: "sock" ["sk_protocol"] byte optional;
+    /// Its last error.
+    socket_error: "sock" ["sk_err"] byte optional;
+    /// The cgroup that it is charged to, always of v2; before 5.15 a tagged word.
+    socket_cgroup: "sock" ["sk_cgrp_data.cgroup", "sk_cgrp_data.val"] byte optional;
+    /// Eight times the smoothed round-trip time of a TCP socket, us.
+    tcp_srtt_us: "tcp_sock" ["srtt_us"] byte optional;
+    /// The socket behind a descriptor.
+    socket_sk: "socket" ["sk"] byte optional;
+    /// What TCP keeps in a packet.
+    skb_cb: "sk_buff" ["cb"] byte optional;
+    /// The segments of a packet, in what TCP keeps there.
+    tcp_skb_segments: "tcp_skb_cb" ["tcp_gso_segs"] byte optional;
+    /// The socket that a packet belongs to.
+    skb_socket: "sk_buff" ["sk"] byte optional;
+    /// The protocol of a packet, in network order.
+    skb_protocol: "sk_buff" ["protocol"] byte optional;
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Which records user space may read and write as plain bytes.
 
-use crate::{block::BlockKey, offset::KernelOffsets, sched::Thread, tunable::Tunables};
+use crate::{
+    block::BlockKey, offset::KernelOffsets, sched::Thread, tcp::PacketDropKey, tunable::Tunables,
+};
 
 // SAFETY: repr(C), integers only, no padding that is not a field of its own, any bytes are a valid value.
 unsafe impl aya::Pod for KernelOffsets {}
@@ -10,3 +12,5 @@ unsafe impl aya::Pod for Thread {}
 unsafe impl aya::Pod for Tunables {}
 // SAFETY: as above.
 unsafe impl aya::Pod for BlockKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for PacketDropKey {}

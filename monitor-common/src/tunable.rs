@@ -29,6 +29,13 @@ pub struct Tunables {
     /// The number of `QUEUE_FLAG_STATS`: such a queue stamps the issue of its requests. [`STATS_BIT_NONE`] where that stamp is not
     /// exact.
     pub block_stats_bit: u32,
+    /// 1 if the word of a socket that holds its cgroup can hold something else, told by its lowest bit (before 5.15).
+    pub socket_cgroup_tag: u32,
+    /// 1 if the tracepoint of a retransmission is also called for one that failed, with the error (6.15 on).
+    pub retransmit_has_error: u32,
+    /// How many arguments the tracepoint of a dropped packet has: the third is the reason (5.17 on), the fourth the socket that
+    /// should have got it (6.11 on).
+    pub packet_drop_arguments: u32,
 }
 
 /// `block_stats_bit` of a kernel that stamps with a clock it read earlier.
@@ -51,6 +58,9 @@ impl Tunables {
         block_hierarchy_id: 0,
         block_queue_argument: 0,
         block_stats_bit: STATS_BIT_NONE,
+        socket_cgroup_tag: 0,
+        retransmit_has_error: 0,
+        packet_drop_arguments: 2,
     };
 }
 

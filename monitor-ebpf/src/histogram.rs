@@ -1,13 +1,11 @@
 //! Recording a latency in a distribution that user space reads through its mapping.
 
-use core::arch::asm;
-
 use monitor_common::{
     bucket::{self, RawHistogram},
     drops::DropReason,
 };
 
-use crate::{config::tunable, drops};
+use crate::{atomic, config::tunable, drops};
 
 /// The time from `start_ns` to `end_ns`, unless it runs backwards: then the loss is counted.
 #[inline(always)]
@@ -51,11 +49,10 @@ pub unsafe fn record_in(histogram: *mut RawHistogram, latency_ns: u64, is_shared
             *count = (*count).wrapping_add(1);
         }
     } else {
-        // SAFETY: map values are aligned to 8 and live as long as the map.
-        // `core` has no atomics for this target: it lacks compare-and-swap before v3 of the instruction set.
+        // SAFETY: both are in a map value, whose histograms are aligned to 8.
         unsafe {
-            asm!("lock *(u64 *)({p} + 0) += {v}", p = in(reg) sum, v = in(reg) latency_ns);
-            asm!("lock *(u32 *)({p} + 0) += {v}", p = in(reg) count, v = in(reg) 1u64);
+            atomic::add_u64(sum, latency_ns);
+            atomic::add_u32(count, 1);
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The kernel half of cgscope: one object, one file per hook family, each program loaded and attached on its own.
 //!
-//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`]. What they share: [`kernel`] (reading kernel
-//! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`thread`] (the state of
-//! each thread), [`histogram`], [`drops`].
+//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`]. What they share: [`kernel`] (reading kernel
+//! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`socket`], [`thread`] (the state of
+//! each thread), [`histogram`], [`atomic`], [`drops`].
 #![no_std]
 // Inline assembly for BPF is not stable: the build sets RUSTC_BOOTSTRAP, as for `-Z build-std`.
 #![feature(asm_experimental_arch)]
 #![no_main]
 
+mod atomic;
 mod block;
 mod cgroup;
 mod config;
@@ -19,6 +20,8 @@ mod process;
 mod profile;
 mod sched;
 mod slot;
+mod socket;
+mod tcp;
 mod thread;
 mod wait;
 

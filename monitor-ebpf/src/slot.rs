@@ -41,12 +41,18 @@ pub fn of_task<R: Read>(task: Task<R>, cgroup_id: u64) -> u32 {
     of_cgroup(cgroup_id)
 }
 
+/// The slot of a cgroup that has one.
+#[inline(always)]
+pub fn known(cgroup_id: u64) -> Option<u32> {
+    // SAFETY: the value is read at once; an entry is removed only when no thread is left in its cgroup.
+    unsafe { CGROUP_SLOTS.get(cgroup_id) }.copied()
+}
+
 /// The slot of a cgroup. Not inlined: it runs when a thread is new or has moved, not at each switch.
 #[inline(never)]
 pub fn of_cgroup(cgroup_id: u64) -> u32 {
-    // SAFETY: the value is read at once; an entry is removed only when no thread is left in its cgroup.
-    if let Some(slot) = unsafe { CGROUP_SLOTS.get(cgroup_id) } {
-        return *slot;
+    if let Some(slot) = known(cgroup_id) {
+        return slot;
     }
     let Ok(Some(slot)) = FREE_SLOTS.pop() else {
         drops::count(DropReason::NoSlot);

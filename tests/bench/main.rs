@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, reason = "a benchmark's output is its product")]
 
 mod compare;
+mod family;
 mod load;
 mod memory;
 mod sampler;
@@ -34,6 +35,8 @@ enum Bench {
     Sched(Comparison),
     /// The same of runqlat and cpudist: is the bench itself sound?
     Peers(Comparison),
+    /// ns a call of the programs on sockets, and messages or connections a second under them: nothing, tcplife, tcpstates, ours
+    Tcp(Repetition),
     /// Share of one core that the stack sampler takes while all CPUs are busy
     Sampler(Repetition),
     /// Resident and kernel memory, with and without 100 idle cgroups
@@ -73,6 +76,7 @@ fn main() -> Result<()> {
         Bench::Peers(asked) => {
             run(&[Tool::Nothing, Tool::peer("cpudist"), Tool::peer("runqlat")], &asked)
         }
+        Bench::Tcp(asked) => family::tcp(asked.rounds, asked.duration()),
         Bench::Sampler(asked) => sampler::bench(asked.rounds, asked.duration()),
         Bench::Memory => memory::bench(),
     }

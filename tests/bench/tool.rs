@@ -13,7 +13,12 @@ pub enum Tool {
     Peer(&'static str),
     /// `cgscope run` as a user would start it.
     Cgscope,
+    /// The same with one family alone.
+    Family(&'static str),
 }
+
+/// Every family that can be off, to have one alone.
+const FAMILIES: [&str; 5] = ["sched", "process", "block", "tcp", "profile"];
 
 /// A tool at work. Dropping it detaches it.
 pub enum Attached {
@@ -34,6 +39,7 @@ impl Tool {
             Self::Nothing => "nothing",
             Self::Peer(name) => name,
             Self::Cgscope => "cgscope",
+            Self::Family(name) => name,
         }
     }
 
@@ -43,6 +49,11 @@ impl Tool {
             Self::Nothing => Attached::Nothing,
             Self::Peer(name) => Attached::Peer(AttachedPeer::start(name, &[])?),
             Self::Cgscope => Attached::Cgscope(Daemon::start(&[])?),
+            Self::Family(name) => {
+                let others = FAMILIES.into_iter().filter(|family| *family != name);
+                let flags: Vec<&str> = others.flat_map(|family| ["--disable", family]).collect();
+                Attached::Cgscope(Daemon::start(&flags)?)
+            }
         })
     }
 }

@@ -114,6 +114,11 @@ impl Subject {
         !self.0.is_empty()
     }
 
+    /// The sum of its series `name` that carry all of `labels`.
+    pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.0.sum(name, labels)
+    }
+
     /// Time on a CPU.
     pub fn cpu_ns(&self) -> f64 {
         self.0.sum("cgscope_sched_cpu_seconds_total", &[]) * 1e9

@@ -8,6 +8,7 @@ mod cgroup;
 mod process;
 mod profile;
 mod sched;
+mod tcp;
 
 use std::{sync::Arc, time::Instant};
 
@@ -23,7 +24,7 @@ use crate::{
 
 /// Every metric that is collected from the kernel half.
 pub static DESCRIPTORS: &[&[&Descriptor]] =
-    &[sched::DESCRIPTORS, process::DESCRIPTORS, block::DESCRIPTORS];
+    &[sched::DESCRIPTORS, process::DESCRIPTORS, block::DESCRIPTORS, tcp::DESCRIPTORS];
 
 /// A slot and whom its numbers belong to.
 #[derive(Clone, Debug)]
@@ -43,6 +44,7 @@ pub struct Collector {
     sched: sched::Sched,
     process: process::Process,
     block: block::Block,
+    tcp: tcp::Tcp,
     watches: [Option<Arc<str>>; WATCH_SLOTS as usize],
     /// Whose each watch was last.
     watched_last: [Option<Arc<str>>; WATCH_SLOTS as usize],
@@ -56,6 +58,7 @@ impl Collector {
             sched: sched::Sched::new(&probes),
             process: process::Process::new(&probes),
             block: block::Block::new(&probes, &registry),
+            tcp: tcp::Tcp::new(&probes),
             watches: Default::default(),
             watched_last: Default::default(),
             probes,
@@ -109,6 +112,7 @@ impl Collector {
             self.process.collect(&self.probes, &owned, &mut samples);
         }
         self.block.collect(&mut self.probes, &self.registry, &mut samples);
+        self.tcp.collect(&self.probes, &owned, &mut samples);
         self.recycle();
         (taken, samples)
     }
@@ -193,6 +197,7 @@ impl Collector {
             self.probes.slots.forget(slot);
             self.sched.forget(&self.probes, slot);
             self.process.forget(&self.probes, slot);
+            self.tcp.forget(&mut self.probes, slot);
             self.probes.slots.give_back(slot);
         }
     }

@@ -91,11 +91,15 @@ fn metrics_of(family: Family) -> Vec<String> {
     match family {
         Family::Profile => vec!["flame graphs".into()],
         Family::Cgroup => vec!["names of containers that live less than five seconds".into()],
-        Family::Sched | Family::Process | Family::Block => {
+        Family::Sched | Family::Process | Family::Block | Family::Tcp => {
             let prefix = format!("cgscope_{family}_");
+            let is_of_family = |name: &String| {
+                name.starts_with(&prefix)
+                    || family == Family::Tcp && name.starts_with("cgscope_udp_")
+            };
             let descriptors = crate::collect::DESCRIPTORS.iter().copied().flatten();
             let names = descriptors.map(|metric| metric.name.to_owned());
-            names.filter(|name| name.starts_with(&prefix)).collect()
+            names.filter(is_of_family).collect()
         }
     }
 }

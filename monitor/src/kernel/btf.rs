@@ -183,13 +183,18 @@ impl Btf {
 
     /// The value of an enumerator.
     pub fn enumerator(&self, enumeration: &str, name: &str) -> Option<u32> {
-        let at = self.types[*self.enumerations.get(enumeration)? as usize] as usize;
-        let info = self.word(at + 4);
-        let size = if info >> 24 & 0x1f == KIND_ENUM64 { 12 } else { 8 };
-        (0..(info & 0xffff) as usize)
-            .map(|i| at + 12 + size * i)
-            .find(|&entry| self.name(entry) == name)
-            .map(|entry| self.word(entry + 4))
+        self.enumerators(enumeration).find(|&(known, _)| known == name).map(|(_, value)| value)
+    }
+
+    /// The names and values of an enumeration; none if there is no such enumeration.
+    pub fn enumerators(&self, enumeration: &str) -> impl Iterator<Item = (&str, u32)> {
+        let at = self.enumerations.get(enumeration).map(|&id| self.types[id as usize] as usize);
+        at.into_iter().flat_map(|at| {
+            let info = self.word(at + 4);
+            let size = if info >> 24 & 0x1f == KIND_ENUM64 { 12 } else { 8 };
+            let entries = (0..(info & 0xffff) as usize).map(move |i| at + 12 + size * i);
+            entries.map(|entry| (self.name(entry), self.word(entry + 4)))
+        })
     }
 
     fn path_bits(&self, structure: u32, path: &str) -> Option<u32> {

@@ -2,7 +2,7 @@
 //!
 //! Contract: merging and subtracting are exact; a quantile is off by at most one bucket, an eighth of its value.
 
-use monitor_common::bucket;
+use monitor_common::bucket::{self, RawHistogram};
 
 /// Counts per bucket and the sum of the values.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,15 @@ impl Histogram {
     pub fn record(&mut self, latency_ns: u64) {
         self.counts[bucket::index(latency_ns)] += 1;
         self.sum_ns += latency_ns;
+    }
+
+    /// What came between two readings of counts that wrap.
+    pub fn between(now: &RawHistogram, before: &RawHistogram) -> Self {
+        let counts = now.counts.iter().zip(before.counts);
+        Self {
+            counts: counts.map(|(now, before)| u64::from(now.wrapping_sub(before))).collect(),
+            sum_ns: now.sum_ns.wrapping_sub(before.sum_ns),
+        }
     }
 
     /// How many values.

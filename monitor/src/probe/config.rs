@@ -8,7 +8,7 @@ use monitor_common::{
     tunable::{IDENTITY_V2, Tunables},
 };
 
-use super::{ProbeError, block};
+use super::{ProbeError, block, tcp};
 use crate::kernel::{btf, cpus};
 
 /// A group of programs that is switched on and off as one.
@@ -22,14 +22,16 @@ pub enum Family {
     Process,
     /// Requests of block devices: operations, bytes, latencies.
     Block,
+    /// Sockets: bytes, connections, retransmissions, resets, dropped packets.
+    Tcp,
     /// Stack samples of the CPU clock.
     Profile,
 }
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 5] =
-        [Self::Sched, Self::Cgroup, Self::Process, Self::Block, Self::Profile];
+    pub const ALL: [Self; 6] =
+        [Self::Sched, Self::Cgroup, Self::Process, Self::Block, Self::Tcp, Self::Profile];
 
     /// Its name on the command line and in `doctor`.
     pub const fn name(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Family {
             Self::Cgroup => "cgroup",
             Self::Process => "process",
             Self::Block => "block",
+            Self::Tcp => "tcp",
             Self::Profile => "profile",
         }
     }
@@ -118,7 +121,8 @@ impl Default for Config {
 
 /// More CPUs than this share distributions: 16 copies of 2.4 KB a cgroup are enough to keep them from contending.
 const MAX_LANES: u32 = 16;
-/// The same for block latencies, of 7 KB a copy: a CPU completes some 10^5 requests a second where it switches 10^6 times.
+/// The same for block latencies, of 7 KB a copy, and those of connections: a CPU completes some 10^5 requests a second where it
+/// switches 10^6 times.
 const MAX_BLOCK_LANES: u32 = 4;
 /// 2^18 entries of 64 bytes are 16 MB. More live threads than that need `--max-threads`.
 const DEFAULT_THREAD_LIMIT: u32 = 1 << 18;
@@ -164,6 +168,9 @@ impl Config {
             },
             block_queue_argument: block::queue_argument(btf),
             block_stats_bit: block::stats_bit(btf),
+            socket_cgroup_tag: tcp::cgroup_tag(btf),
+            retransmit_has_error: tcp::retransmit_has_error(btf),
+            packet_drop_arguments: tcp::packet_drop_arguments(btf),
             cpus,
             lanes,
             thread_mask: self.thread_entries()? - 1,

@@ -12,6 +12,7 @@ use monitor_common::{
     drops::DropCounters,
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
+    tcp::{MAX_CONNECTIONS, MAX_PACKET_DROPS},
     tunable::Tunables,
 };
 
@@ -21,6 +22,7 @@ use super::{
     block::{self, BlockPairs},
     failure::chain,
     offsets, program, stats, syscall_class,
+    tcp::{self, TcpMaps},
 };
 use crate::{kernel::btf, metric::KtimeNs};
 
@@ -51,6 +53,8 @@ pub struct Probes {
     pub slot_processes: MappedArray<SlotProcess>,
     /// What is counted per cgroup and block device.
     pub block: BlockPairs,
+    /// What is counted of sockets.
+    pub tcp: TcpMaps,
     /// Which cgroup has which slot.
     pub slots: Slots,
 }
@@ -82,6 +86,7 @@ impl Probes {
         let types = btf::Btf::open(&config.btf)?;
         let (kernel_offsets, missing_members) = offsets::resolve(&types)?;
         let tunables = config.tunables(&types)?;
+        let packet_drop_reasons = tcp::packet_drop_reasons(&types);
         drop(types);
 
         let classes = syscall_class::table();
@@ -106,6 +111,7 @@ impl Probes {
         )?;
         let size = |name: &str| sizes.iter().find(|(n, _)| *n == name).map_or(1, |(_, size)| *size);
         let pairs = BlockPairs::new(&mut ebpf, size)?;
+        let tcp = TcpMaps::new(&mut ebpf, size, packet_drop_reasons)?;
         let mut probes = Self {
             programs: Vec::new(),
             maps,
@@ -118,6 +124,7 @@ impl Probes {
             slot_processes: mapped(&ebpf, "SLOT_PROCESSES", size("SLOT_PROCESSES"))?,
             tunables,
             block: pairs,
+            tcp,
             slots,
             ebpf,
         };
@@ -179,6 +186,10 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("REQUESTS", on(Family::Block, 1 << REQUEST_PLACE_BITS)),
         ("ADDRESSES", on(Family::Block, tunables.cpus * ADDRESSES_PER_CPU)),
         ("DISPLACED", on(Family::Block, DISPLACED_REQUESTS)),
+        ("SLOT_TCP", on(Family::Tcp, slots * tunables.cpus)),
+        ("SLOT_TCP_LATENCIES", on(Family::Tcp, slots * tunables.block_lanes)),
+        ("CONNECTIONS", on(Family::Tcp, MAX_CONNECTIONS)),
+        ("PACKET_DROPS", on(Family::Tcp, MAX_PACKET_DROPS)),
         ("CGROUP_SLOTS", config.max_cgroups),
         ("FREE_SLOTS", config.max_cgroups),
         ("DROPS", tunables.cpus),

@@ -15,6 +15,7 @@ use monitor_common::{
     drops::DropCounters,
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
+    tcp::{SlotTcp, SlotTcpLatency},
 };
 
 /// Records of the kernel half that may be read in place.
@@ -40,6 +41,10 @@ unsafe impl Record for BlockKey {}
 unsafe impl Record for PairCounters {}
 // SAFETY: as above.
 unsafe impl Record for PairLatency {}
+// SAFETY: as above.
+unsafe impl Record for SlotTcp {}
+// SAFETY: as above.
+unsafe impl Record for SlotTcpLatency {}
 
 /// A mapped array of `T`.
 #[derive(Debug)]

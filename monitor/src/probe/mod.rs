@@ -18,6 +18,7 @@ mod slots;
 mod stack;
 mod stats;
 mod syscall_class;
+mod tcp;
 
 pub use block::{BlockPairs, block_tree};
 pub use config::{Config, Family, HookChoice, Identity};
@@ -30,3 +31,4 @@ pub use sampler::{Sampler, SamplerLink, period_ns};
 pub use slots::Slots;
 pub use stack::{StackReader, StackRecord};
 pub use stats::{MapStatus, ProgramCost, measure};
+pub use tcp::TcpMaps;

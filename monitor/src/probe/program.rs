@@ -172,6 +172,75 @@ pub(super) const TASKS: &[Task] = &[
         ],
     },
     Task {
+        family: Family::Tcp,
+        name: "tcp_send",
+        candidates: &[
+            ("tcp_send", Hook::TpBtf("sock_send_length")),
+            ("tcp_send_raw", Hook::RawTp("sock_send_length")),
+        ],
+    },
+    Task {
+        family: Family::Tcp,
+        name: "tcp_receive",
+        candidates: &[
+            ("tcp_receive", Hook::TpBtf("sock_recv_length")),
+            ("tcp_receive_raw", Hook::RawTp("sock_recv_length")),
+        ],
+    },
+    Task {
+        family: Family::Tcp,
+        name: "tcp_state",
+        candidates: &[
+            ("tcp_state", Hook::TpBtf("inet_sock_set_state")),
+            ("tcp_state_raw", Hook::RawTp("inet_sock_set_state")),
+        ],
+    },
+    Task {
+        family: Family::Tcp,
+        name: "tcp_retransmit",
+        candidates: &[
+            ("tcp_retransmit", Hook::TpBtf("tcp_retransmit_skb")),
+            ("tcp_retransmit_raw", Hook::RawTp("tcp_retransmit_skb")),
+        ],
+    },
+    Task {
+        family: Family::Tcp,
+        name: "tcp_retransmit_synack",
+        candidates: &[
+            ("tcp_retransmit_synack", Hook::TpBtf("tcp_retransmit_synack")),
+            ("tcp_retransmit_synack_raw", Hook::RawTp("tcp_retransmit_synack")),
+        ],
+    },
+    Task {
+        family: Family::Tcp,
+        name: "tcp_send_reset",
+        candidates: &[
+            ("tcp_send_reset", Hook::TpBtf("tcp_send_reset")),
+            ("tcp_send_reset_raw", Hook::RawTp("tcp_send_reset")),
+        ],
+    },
+    Task {
+        family: Family::Tcp,
+        name: "tcp_receive_reset",
+        candidates: &[
+            ("tcp_receive_reset", Hook::TpBtf("tcp_receive_reset")),
+            ("tcp_receive_reset_raw", Hook::RawTp("tcp_receive_reset")),
+        ],
+    },
+    Task {
+        family: Family::Tcp,
+        name: "tcp_packet_drop",
+        candidates: &[
+            ("tcp_packet_drop", Hook::TpBtf("kfree_skb")),
+            ("tcp_packet_drop_raw", Hook::RawTp("kfree_skb")),
+        ],
+    },
+    Task {
+        family: Family::Tcp,
+        name: "tcp_sockets",
+        candidates: &[("tcp_sockets", Hook::Iter("task_file"))],
+    },
+    Task {
         family: Family::Profile,
         name: "profile_sample",
         candidates: &[("profile_sample", Hook::PerfEvent)],

@@ -65,7 +65,7 @@ impl Pair {
         }
         for (i, (sum, before)) in sums.iter().zip(self.latencies.iter()).enumerate() {
             if sum != before {
-                delta.latencies[i] = Some(difference(sum, before));
+                delta.latencies[i] = Some(Histogram::between(sum, before));
             }
         }
         self.latencies = sums;
@@ -84,15 +84,6 @@ fn read_counters(pairs: &BlockPairs, index: u32, cpus: usize) -> PairCounters {
         sums.errors += record.errors;
     }
     sums
-}
-
-/// What came between two readings of counts that wrap.
-fn difference(now: &RawHistogram, before: &RawHistogram) -> Histogram {
-    let counts = now.counts.iter().zip(before.counts);
-    Histogram {
-        counts: counts.map(|(now, before)| u64::from(now.wrapping_sub(before))).collect(),
-        sum_ns: now.sum_ns.wrapping_sub(before.sum_ns),
-    }
 }
 
 /// Zeroes the records of a pair that nobody finds any more.
@@ -177,7 +168,7 @@ mod tests {
         let mut now = before;
         now.counts[index] = now.counts[index].wrapping_add(3);
         now.sum_ns += 15_000;
-        let between = difference(&now, &before);
+        let between = Histogram::between(&now, &before);
         assert_eq!((between.count(), between.counts[index], between.sum_ns), (3, 3, 15_000));
     }
 
@@ -189,7 +180,7 @@ mod tests {
         delta.counters.bytes[BlockOperation::Write as usize] = 8_192;
         let service =
             LatencyClass::Write as usize * BlockPhase::COUNT + BlockPhase::Service as usize;
-        delta.latencies[service] = Some(difference(&raw(&[5_000, 9_000]), &EMPTY));
+        delta.latencies[service] = Some(Histogram::between(&raw(&[5_000, 9_000]), &EMPTY));
         totals.add(&delta);
         totals.add(&delta);
         let mut samples = Vec::new();

@@ -1,0 +1,197 @@
+//! What the family measures, and which program each number depends on: without it the number is unknown, not 0.
+
+use monitor_common::tcp::TcpCounter;
+
+use crate::metric::{Descriptor, Kind, Scope, Unit};
+
+macro_rules! descriptor {
+    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $labels:expr, $source:literal, $floor:literal, $help:literal) => {
+        pub(super) static $static: Descriptor = Descriptor {
+            name: $name,
+            help: $help,
+            title: $title,
+            unit: Unit::$unit,
+            kind: Kind::$kind,
+            scope: Scope::Container,
+            labels: $labels,
+            source: $source,
+            kernel_floor: $floor,
+        };
+    };
+}
+
+descriptor!(
+    BYTES,
+    "cgscope_tcp_bytes_total",
+    "TCP traffic",
+    Bytes,
+    Counter,
+    &["direction"],
+    "tracepoints sock:sock_send_length, sock_recv_length",
+    "6.5",
+    "Bytes that its programs sent and received by TCP: the application's own, each once. Not what is spliced from a socket into a \
+     pipe."
+);
+descriptor!(
+    UDP_BYTES,
+    "cgscope_udp_bytes_total",
+    "UDP traffic",
+    Bytes,
+    Counter,
+    &["direction"],
+    "tracepoints sock:sock_send_length, sock_recv_length",
+    "6.5",
+    "Bytes that its programs sent and received by UDP."
+);
+descriptor!(
+    UDP_DATAGRAMS,
+    "cgscope_udp_datagrams_total",
+    "datagrams",
+    Count,
+    Counter,
+    &["direction"],
+    "tracepoints sock:sock_send_length, sock_recv_length",
+    "6.5",
+    "Datagrams that its programs sent and received by UDP; one call that the kernel cuts into several counts once."
+);
+descriptor!(
+    CONNECTIONS,
+    "cgscope_tcp_connections_total",
+    "connections",
+    Count,
+    Counter,
+    &["direction"],
+    "tracepoint sock:inet_sock_set_state",
+    "5.8",
+    "TCP connections established: opened by its programs, or accepted by its listeners."
+);
+descriptor!(
+    FAILURES,
+    "cgscope_tcp_connect_failures_total",
+    "failed connects",
+    Count,
+    Counter,
+    &["reason"],
+    "tracepoint sock:inet_sock_set_state",
+    "5.8",
+    "TCP connections that its programs asked for and did not get: refused, timed_out, unreachable, abandoned (by the program itself, \
+     or for want of a free port), other."
+);
+descriptor!(
+    SOCKETS,
+    "cgscope_tcp_sockets",
+    "TCP sockets",
+    Count,
+    Gauge,
+    &["state"],
+    "tracepoint sock:inet_sock_set_state, iterator over task_file",
+    "5.11",
+    "Its TCP sockets now, by state. What waits in TIME_WAIT is no socket any more."
+);
+descriptor!(
+    RETRANSMITTED,
+    "cgscope_tcp_retransmitted_segments_total",
+    "retransmitted",
+    Count,
+    Counter,
+    &[],
+    "tracepoints tcp:tcp_retransmit_skb, tcp_retransmit_synack",
+    "5.8",
+    "TCP segments sent again. One event can send several, and each counts."
+);
+descriptor!(
+    RESETS,
+    "cgscope_tcp_resets_total",
+    "resets",
+    Count,
+    Counter,
+    &["direction"],
+    "tracepoints tcp:tcp_send_reset, tcp_receive_reset",
+    "5.8",
+    "TCP resets sent and received. What answers a packet for no socket belongs to nobody."
+);
+descriptor!(
+    CONNECT_LATENCY,
+    "cgscope_tcp_connect_latency_seconds",
+    "connect latency",
+    Seconds,
+    Distribution,
+    &[],
+    "tracepoint sock:inet_sock_set_state",
+    "5.8",
+    "How long the connections that its programs opened took, from the first segment to being established."
+);
+descriptor!(
+    ROUND_TRIP,
+    "cgscope_tcp_round_trip_seconds",
+    "TCP round trip",
+    Seconds,
+    Distribution,
+    &[],
+    "tracepoint sock:sock_send_length",
+    "6.5",
+    "The smoothed round-trip time of its TCP connections, as each send found it."
+);
+descriptor!(
+    PACKET_DROPS,
+    "cgscope_tcp_dropped_packets_total",
+    "dropped packets",
+    Count,
+    Counter,
+    &["reason"],
+    "tracepoint skb:kfree_skb",
+    "5.17",
+    "IP packets from or to its sockets, of TCP, UDP or another protocol, that the kernel dropped, with the kernel's reason. What \
+     was dropped before a socket was found belongs to nobody."
+);
+
+/// Everything.
+pub(in crate::collect) static DESCRIPTORS: &[&Descriptor] = &[
+    &BYTES,
+    &UDP_BYTES,
+    &UDP_DATAGRAMS,
+    &CONNECTIONS,
+    &FAILURES,
+    &SOCKETS,
+    &RETRANSMITTED,
+    &RESETS,
+    &CONNECT_LATENCY,
+    &ROUND_TRIP,
+    &PACKET_DROPS,
+];
+
+/// One counter of a slot.
+pub(super) struct Series {
+    pub metric: &'static Descriptor,
+    pub label: Option<&'static str>,
+    /// The program that counts it.
+    pub program: &'static str,
+}
+
+const fn series(
+    metric: &'static Descriptor,
+    label: Option<&'static str>,
+    program: &'static str,
+) -> Series {
+    Series { metric, label, program }
+}
+
+/// In the order of [`TcpCounter`].
+pub(super) static SERIES: [Series; TcpCounter::COUNT] = [
+    series(&BYTES, Some("sent"), "tcp_send"),
+    series(&BYTES, Some("received"), "tcp_receive"),
+    series(&UDP_BYTES, Some("sent"), "tcp_send"),
+    series(&UDP_BYTES, Some("received"), "tcp_receive"),
+    series(&UDP_DATAGRAMS, Some("sent"), "tcp_send"),
+    series(&UDP_DATAGRAMS, Some("received"), "tcp_receive"),
+    series(&CONNECTIONS, Some("opened"), "tcp_state"),
+    series(&CONNECTIONS, Some("accepted"), "tcp_state"),
+    series(&RETRANSMITTED, None, "tcp_retransmit"),
+    series(&RESETS, Some("sent"), "tcp_send_reset"),
+    series(&RESETS, Some("received"), "tcp_receive_reset"),
+    series(&FAILURES, Some("refused"), "tcp_state"),
+    series(&FAILURES, Some("timed_out"), "tcp_state"),
+    series(&FAILURES, Some("unreachable"), "tcp_state"),
+    series(&FAILURES, Some("abandoned"), "tcp_state"),
+    series(&FAILURES, Some("other"), "tcp_state"),
+];
