@@ -202,6 +202,8 @@ fn a_flame_graph_in_each_format() -> Result<()> {
         ("svg", "image/svg+xml", "<svg"),
         ("folded", "text/plain", "burn"),
         ("json", "application/json", "burn"),
+        ("firefox", "application/json", "preprocessedProfileVersion"),
+        ("speedscope", "application/json", "file-format-schema.json"),
     ] {
         let path = format!(
             "/api/v1/flamegraph?container={}&duration=1s&frequency=499&format={format}",
@@ -214,6 +216,10 @@ fn a_flame_graph_in_each_format() -> Result<()> {
         assert!(answer.body.contains(word), "{format} lacks {word}");
         let policy = answer.headers.get("content-security-policy").context("a policy")?;
         assert!(policy.contains("sandbox") && policy.contains("default-src 'none'"), "{policy}");
+        let is_for_others = ["firefox", "speedscope"].contains(&format);
+        let saved = answer.headers.get("content-disposition");
+        let ending = format!(".{format}.json\"");
+        assert_eq!(saved.is_some_and(|s| s.ends_with(&ending)), is_for_others, "{saved:?}");
     }
     Ok(())
 }

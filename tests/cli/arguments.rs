@@ -23,7 +23,11 @@ fn senseless_values_name_what_would_be_right() -> Result<()> {
         ("latency --pid 0", "--pid"),
         ("latency --pid 1 --container web", "cannot be used with"),
         ("flamegraph --frequency 1000000", "1 to 10000"),
-        ("flamegraph -o drawing.png", ".svg"),
+        ("flamegraph -o drawing.png", ".speedscope.json"),
+        ("flamegraph --format png", "pprof"),
+        ("diff a.folded", "<B>"),
+        ("diff pid:none host", "./pid:none"),
+        ("diff host host -o diff.pb.gz", "format of a difference"),
         ("top --once --columns name,nonsense", "nonsense"),
         ("states --disable nonsense", "sched, cgroup, process"),
         ("nonsense", "nonsense"),
@@ -47,7 +51,8 @@ fn no_command_shows_the_help_and_is_an_error() -> Result<()> {
 
 #[test]
 fn every_command_has_help_with_an_example() -> Result<()> {
-    for command in ["run", "top", "latency", "states", "flamegraph", "containers", "doctor"] {
+    for command in ["run", "top", "latency", "states", "flamegraph", "diff", "containers", "doctor"]
+    {
         let output = cli(&[command, "--help"])?;
         assert_eq!(output.status, Some(0), "{output:?}");
         let examples = output.stdout.split_once("Example").map_or("", |(_, examples)| examples);

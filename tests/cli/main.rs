@@ -2,11 +2,13 @@
 
 mod arguments;
 mod asking;
+mod diff;
 mod doctor;
 mod ending;
 mod hostile;
 mod lookup;
 mod output_file;
+mod pprof;
 mod running;
 mod taken;
 mod types;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cgscope_tests::{Captured, Container, cgscope_binary, cli, run_captured, scratch_dir};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::assert_refused;
@@ -45,8 +46,11 @@ fn each_ending_is_its_format() -> Result<()> {
     let line = folded.lines().next().context("a stack")?;
     let (stack, count) = line.rsplit_once(' ').context("STACK COUNT")?;
     assert!(stack.contains(';') && count.parse::<u64>().is_ok(), "{line}");
-    serde_json::from_str::<serde_json::Value>(&record("a.json")?)?;
-    assert_eq!(fs::read_dir(directory.path())?.count(), 3, "and nothing beside them");
+    let json = |name: &str| -> Result<Value> { Ok(serde_json::from_str(&record(name)?)?) };
+    assert!(json("a.json")?["nodes"].is_array());
+    assert!(json("a.speedscope.json")?["shared"]["frames"].is_array());
+    assert!(json("a.firefox.json")?["shared"]["stackTable"].is_object());
+    assert_eq!(fs::read_dir(directory.path())?.count(), 5, "and nothing beside them");
     Ok(())
 }
 

@@ -37,7 +37,8 @@ fn is_ours(text: &str) -> bool {
 /// Those in the `--help` of each command.
 pub fn of_help() -> Result<Vec<Example>> {
     let mut examples = Vec::new();
-    for command in ["run", "top", "latency", "states", "flamegraph", "containers", "doctor"] {
+    for command in ["run", "top", "latency", "states", "flamegraph", "diff", "containers", "doctor"]
+    {
         let help = cli(&[command, "--help"])?.stdout;
         let (_, shown) = help.split_once("Example").context("every help has an example")?;
         let lines = shown.lines().filter(|line| is_ours(line));

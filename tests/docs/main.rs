@@ -17,7 +17,8 @@ const NOT_RUN: [(&str, &str); 1] = [("cargo xtask", "builds everything or runs t
 #[test]
 fn the_examples_of_the_help_work() -> Result<()> {
     let examples = of_help()?;
-    for command in ["run", "top", "latency", "states", "flamegraph", "containers", "doctor"] {
+    for command in ["run", "top", "latency", "states", "flamegraph", "diff", "containers", "doctor"]
+    {
         let is_there = examples.iter().any(|example| example.command() == Some(command));
         assert!(is_there, "no example of {command} in its help");
     }
@@ -62,7 +63,8 @@ fn the_table_names_nothing_that_is_not_there() -> Result<()> {
 #[test]
 fn the_flags_the_documents_name_are_there() -> Result<()> {
     let mut help = String::new();
-    for command in ["run", "top", "latency", "states", "flamegraph", "containers", "doctor"] {
+    for command in ["run", "top", "latency", "states", "flamegraph", "diff", "containers", "doctor"]
+    {
         help.push_str(&cli(&[command, "--help"])?.stdout);
     }
     // Of cargo, of xtask and of the benchmark.

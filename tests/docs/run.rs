@@ -28,6 +28,23 @@ impl Stage {
         Ok(Self { container, directory: TempDir::with_prefix_in("examples-", scratch_dir())? })
     }
 
+    /// What the example reads and nobody wrote yet: a recording in the format of its ending.
+    fn provide(&self, words: &[String]) -> Result<()> {
+        let is_file = |word: &&String| !word.contains(':') && *word != "host";
+        for file in words.iter().skip(1).take(2).filter(is_file) {
+            let path = self.directory.path().join(file);
+            if !path.exists() {
+                let container = self.container.name();
+                let arguments =
+                    ["flamegraph", "--container", container, "--duration", "1s", "-o", file];
+                let output =
+                    run_captured(cli_command(&arguments).current_dir(self.directory.path()))?;
+                ensure!(output.success(), "{output:?}");
+            }
+        }
+        Ok(())
+    }
+
     /// The example's words, with this machine's container and process in place of the invented.
     fn words(&self, example: &Example) -> Result<Vec<String>> {
         let line = example.line.strip_prefix("cgscope ").context("no command of ours")?;
@@ -39,6 +56,9 @@ impl Stage {
                 "--duration" => "1s".clone_into(&mut words[at]),
                 // Another daemon of this machine may listen on the usual port.
                 "--listen" => "127.0.0.1:0".clone_into(&mut words[at]),
+                _ if words[at].starts_with("container:") => {
+                    words[at] = format!("container:{}", self.container.name());
+                }
                 _ => {}
             }
         }
@@ -58,21 +78,28 @@ pub fn run(stage: &mut Stage, example: &Example) -> Result<()> {
 }
 
 fn run_to_its_end(stage: &Stage, mut words: Vec<String>) -> Result<()> {
-    let takes_time = ["latency", "states", "flamegraph"].contains(&words[0].as_str());
-    let has = |flag: &str| words.iter().any(|word| word == flag);
-    let is_json = has("--json");
-    if takes_time && !has("--duration") && !has("--help") {
+    let takes_time = ["latency", "states", "flamegraph", "diff"].contains(&words[0].as_str());
+    let has = |words: &[String], flag: &str| words.iter().any(|word| word == flag);
+    let is_help = has(&words, "--help");
+    if takes_time && !has(&words, "--duration") && !is_help {
         words.extend(["--duration".to_owned(), "1s".to_owned()]);
     }
+    if words[0] == "diff" && !is_help {
+        stage.provide(&words)?;
+    }
+    let is_json = has(&words, "--json");
     let arguments: Vec<&str> = words.iter().map(String::as_str).collect();
     let output = run_captured(cli_command(&arguments).current_dir(stage.directory.path()))?;
     ensure!(output.success(), "{output:?}");
-    if words[0] == "flamegraph" {
-        let at = words.iter().position(|word| word == "-o");
-        let file = at.and_then(|at| words.get(at + 1)).map_or("flamegraph.svg", String::as_str);
-        let drawing = fs::read_to_string(stage.directory.path().join(file))
+    let at = words.iter().position(|word| word == "-o");
+    let file = at.and_then(|at| words.get(at + 1)).map(String::as_str);
+    let writes = ["flamegraph", "diff"].contains(&words[0].as_str()) && !is_help;
+    if writes && file != Some("-") {
+        let usual = if words[0] == "diff" { "diff.svg" } else { "flamegraph.svg" };
+        let file = file.unwrap_or(usual);
+        let drawing = fs::read(stage.directory.path().join(file))
             .with_context(|| format!("it wrote no {file}"))?;
-        ensure!(!drawing.trim().is_empty(), "{file} is empty");
+        ensure!(!drawing.trim_ascii().is_empty(), "{file} is empty");
     } else {
         ensure!(!output.stdout.trim().is_empty(), "it printed nothing: {output:?}");
     }

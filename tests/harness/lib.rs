@@ -30,6 +30,8 @@ mod paths;
 mod pause;
 pub mod peer;
 mod plain_cgroup;
+mod pprof;
+mod protobuf;
 mod scrape;
 pub mod truth;
 
@@ -44,6 +46,7 @@ pub use json_lines::JsonLines;
 pub use paths::{cgscope_binary, scratch_dir, workspace_root};
 pub use pause::{Span, Still, between_stops};
 pub use plain_cgroup::PlainCgroup;
+pub use pprof::{Pprof, PprofLocation, PprofSample};
 pub use scrape::{Scrape, Series, Subject};
 
 /// Panics unless the process may load programs and start containers. Called by everything that needs it.

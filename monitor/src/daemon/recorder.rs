@@ -4,7 +4,7 @@
 //! recording ran is part of that recording. Dropping the future of a recording ends it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
@@ -110,16 +110,19 @@ impl Recorder {
             tokio::time::sleep(request.duration).await;
             let lasted = began.elapsed();
             let ended = session.end();
-            let stacks = ended.stacks().iter().map(|stack| RawStack::clone(stack)).collect();
-            let frames = state.symbols.resolve(stacks).await;
+            let stacks: Vec<_> =
+                ended.stacks().iter().map(|stack| RawStack::clone(stack)).collect();
+            let frames = state.symbols.resolve(stacks.clone()).await;
+            let places = state.symbols.places(&stacks, &frames);
             Ok(Profile {
                 kind: ProfileKind::OnCpu,
                 started_at,
                 duration_ns: lasted.as_nanos() as u64,
                 frequency_hz: Some(request.frequency_hz),
                 scope: state.scope(&request.target),
+                containers: state.names(&ended),
                 lost: ended.lost().clone(),
-                samples: ended.named(frames, |_, _| true),
+                samples: ended.named(frames, places, |_, _| true),
             })
         })
     }
@@ -205,6 +208,17 @@ impl State {
                 );
             }
         });
+    }
+
+    /// The names of the containers that were sampled, by id, where there is one.
+    fn names(&self, samples: &Samples) -> BTreeMap<Arc<str>, String> {
+        let ids: BTreeSet<_> =
+            samples.iter().filter_map(|(key, _)| key.container.clone()).collect();
+        let named = |id: Arc<str>| {
+            let name = self.registry.find(&id).ok()?.qualified_name();
+            Some((id, name))
+        };
+        ids.into_iter().filter_map(named).collect()
     }
 
     fn scope(&self, target: &Target) -> String {

@@ -24,6 +24,20 @@ pub enum Level {
     High,
 }
 
+impl Level {
+    /// The verdict on samples that arrived, the share of those that were lost among all, and the share of
+    /// those with nameless frames among those that arrived.
+    pub fn judge(sample_count: u64, lost_share: f64, unresolved_share: f64) -> Self {
+        if sample_count >= 100 && lost_share <= 0.01 && unresolved_share <= 0.05 {
+            Self::High
+        } else if sample_count >= 20 && lost_share <= 0.1 && unresolved_share <= 0.25 {
+            Self::Medium
+        } else {
+            Self::Low
+        }
+    }
+}
+
 /// How far to trust a profile, and why not further.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Confidence {
@@ -73,13 +87,7 @@ impl Confidence {
                 ));
             }
         }
-        let level = if sample_count >= 100 && lost_share <= 0.01 && unresolved_share <= 0.05 {
-            Level::High
-        } else if sample_count >= 20 && lost_share <= 0.1 && unresolved_share <= 0.25 {
-            Level::Medium
-        } else {
-            Level::Low
-        };
+        let level = Level::judge(sample_count, lost_share, unresolved_share);
         Self { level, sample_count, lost_share, unresolved_share, doubts }
     }
 }

@@ -5,18 +5,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::format::Format;
 use super::label::{Label, LabelKind};
 use super::stacks::Weight;
 use super::tree::CallTree;
-use super::{folded, json, svg};
-use crate::symbol::Frame;
-use crate::symbol::{Tgid, Tid};
+use super::{firefox, folded, json, pprof, speedscope, svg};
+use crate::symbol::{CodePlace, Frame, Tgid, Tid};
 
 /// What the samples stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProfileKind {
     /// Running on a CPU.
@@ -26,7 +26,7 @@ pub enum ProfileKind {
 }
 
 /// What the widths of a profile count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Samples.
@@ -66,8 +66,26 @@ pub struct Sample {
     pub container: Option<Arc<str>>,
     /// Root first: user frames, then kernel frames.
     pub frames: Arc<[Frame]>,
+    /// Where the code of each frame lies; empty where nobody looked.
+    pub places: Arc<[Option<CodePlace>]>,
     /// How often and how long.
     pub weight: Weight,
+}
+
+impl Sample {
+    /// The labels of its stack, root first: the thread's name, then its frames.
+    pub(super) fn path(&self) -> Vec<Label> {
+        let frames = self.frames.iter().map(Label::from);
+        let mut path: Vec<Label> =
+            std::iter::once(Label::thread(&self.comm)).chain(frames).collect();
+        merge_unknown(&mut path);
+        path
+    }
+}
+
+/// Nameless callers of nameless callers say no more than one does.
+pub(super) fn merge_unknown(path: &mut Vec<Label>) {
+    path.dedup_by(|a, b| a.kind == LabelKind::Unknown && a == b);
 }
 
 /// A profile of one scope over one window.
@@ -83,32 +101,12 @@ pub struct Profile {
     pub frequency_hz: Option<u32>,
     /// What was looked at, for people: `host`, `container web`.
     pub scope: String,
+    /// The names of the containers in `samples`, by id, where known.
+    pub containers: BTreeMap<Arc<str>, String>,
     /// What arrived.
     pub samples: Vec<Sample>,
     /// What did not, by reason.
     pub lost: BTreeMap<String, Weight>,
-}
-
-/// How a profile is drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Format {
-    /// A flame graph that browsers show, with search and zoom.
-    Svg,
-    /// Lines for flamegraph.pl, speedscope and others.
-    Folded,
-    /// What the dashboard draws.
-    Json,
-}
-
-impl Format {
-    /// The media type.
-    pub fn media_type(self) -> &'static str {
-        match self {
-            Self::Svg => "image/svg+xml",
-            Self::Folded => "text/plain; charset=utf-8",
-            Self::Json => "application/json",
-        }
-    }
 }
 
 /// Why a profile could not be drawn.
@@ -120,6 +118,9 @@ pub enum RenderError {
     /// The JSON could not be written.
     #[error("cannot write the profile as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    /// The pprof file could not be compressed.
+    #[error("cannot write the profile as pprof: {0}")]
+    Pprof(io::Error),
 }
 
 impl Profile {
@@ -131,22 +132,37 @@ impl Profile {
         }
     }
 
+    /// The name of a sample's container, or its id where the name is not known.
+    pub fn container_name<'a>(&'a self, sample: &'a Sample) -> Option<&'a str> {
+        let id = sample.container.as_ref()?;
+        Some(self.containers.get(id).map_or(&**id, String::as_str))
+    }
+
     /// The call tree: the thread's name at the root, then user frames, then kernel frames, and a
     /// root of its own for each reason of loss.
     pub fn tree(&self) -> CallTree {
         let mut tree = CallTree::default();
         for sample in &self.samples {
-            let frames = sample.frames.iter().map(Label::from);
-            let mut path: Vec<Label> =
-                std::iter::once(Label::thread(&sample.comm)).chain(frames).collect();
-            // Nameless callers of nameless callers say no more than one does.
-            path.dedup_by(|a, b| a.kind == LabelKind::Unknown && a == b);
-            tree.add(path, self.value(sample.weight));
+            tree.add(sample.path(), self.value(sample.weight));
         }
         for (reason, weight) in &self.lost {
             tree.add([Label::lost(reason)], self.value(*weight));
         }
         tree
+    }
+
+    /// The call tree of each container that was sampled, by name.
+    pub(super) fn by_container(&self) -> Vec<(String, CallTree)> {
+        let mut trees: BTreeMap<&str, (String, CallTree)> = BTreeMap::new();
+        for sample in &self.samples {
+            let id = sample.container.as_deref().unwrap_or_default();
+            let (_, tree) = trees.entry(id).or_insert_with(|| {
+                let name = self.container_name(sample).unwrap_or("no container");
+                (name.to_owned(), CallTree::default())
+            });
+            tree.add(sample.path(), self.value(sample.weight));
+        }
+        trees.into_values().collect()
     }
 
     /// Draws the profile.
@@ -155,6 +171,9 @@ impl Profile {
         match format {
             Format::Svg => Ok(svg::render(self, &tree)?),
             Format::Json => Ok(json::render(self, &tree)?),
+            Format::Pprof => pprof::write(self).map_err(RenderError::Pprof),
+            Format::Firefox => Ok(firefox::render(self)?),
+            Format::Speedscope => Ok(speedscope::render(self, &tree)?),
             Format::Folded => {
                 let paths = tree.paths().map(|(path, weight)| {
                     (path.iter().map(|label| label.marked()).collect::<Vec<_>>(), weight)

@@ -7,6 +7,9 @@
 
 use thiserror::Error;
 
+/// How much of a line an error shows.
+const END_CHARS: usize = 24;
+
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoldedStack {
@@ -20,10 +23,14 @@ pub struct FoldedStack {
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum FoldedError {
     /// A line does not end in a space and a whole number.
-    #[error("line {line} has no weight: a folded line ends in a space and a whole number")]
+    #[error(
+        "line {line} has no weight: a folded line ends in a space and a whole number, this one in {end:?}"
+    )]
     NoWeight {
         /// Counted from 1.
         line: usize,
+        /// The last characters of the line.
+        end: String,
     },
 }
 
@@ -47,16 +54,21 @@ where
     text
 }
 
-/// Reads lines; empty ones are skipped.
+/// Reads lines; empty ones and comments, which begin with `# `, are skipped.
 pub fn read(text: &str) -> Result<Vec<FoldedStack>, FoldedError> {
-    let lines = text.split('\n').enumerate().filter(|(_, line)| !line.is_empty());
+    let is_said = |line: &str| !line.trim_end_matches('\r').is_empty() && !line.starts_with("# ");
+    let lines = text.split('\n').enumerate().filter(|(_, line)| is_said(line));
     lines.map(|(place, line)| read_line(line, place + 1)).collect()
 }
 
 fn read_line(text: &str, line: usize) -> Result<FoldedStack, FoldedError> {
-    let missing = FoldedError::NoWeight { line };
-    let Some((stack, weight)) = text.rsplit_once(' ') else { return Err(missing) };
-    let weight = weight.trim_end_matches('\r').parse().map_err(|_| missing)?;
+    let text = text.trim_end_matches('\r');
+    let missing = || {
+        let end = text.char_indices().rev().nth(END_CHARS - 1).map_or(text, |(at, _)| &text[at..]);
+        FoldedError::NoWeight { line, end: end.to_owned() }
+    };
+    let Some((stack, weight)) = text.rsplit_once(' ') else { return Err(missing()) };
+    let weight = weight.parse().map_err(|_| missing())?;
     let frames = if stack.is_empty() { vec![] } else { stack.split(';').map(unescape).collect() };
     Ok(FoldedStack { frames, weight })
 }
@@ -114,8 +126,10 @@ mod tests {
         let stacks = read("a;b c 3\r\n\n\\x;d 4").unwrap();
         assert_eq!(stacks[0], FoldedStack { frames: vec!["a".into(), "b c".into()], weight: 3 });
         assert_eq!(stacks[1].frames, ["\\x", "d"]);
-        assert_eq!(read("a 1\nb"), Err(FoldedError::NoWeight { line: 2 }));
-        assert_eq!(read("a -1"), Err(FoldedError::NoWeight { line: 1 }));
+        let wrong = |line, end: &str| Err(FoldedError::NoWeight { line, end: end.into() });
+        assert_eq!(read("a 1\nb"), wrong(2, "b"));
+        assert_eq!(read("a -1"), wrong(1, "a -1"));
+        assert_eq!(read(&format!("# of others\n{}", "é".repeat(99))), wrong(2, &"é".repeat(24)));
     }
 
     fn hostile() -> impl Strategy<Value = String> {

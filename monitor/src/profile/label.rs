@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::symbol::{Frame, JIT_MODULE};
 
 /// What a box of the flame graph stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelKind {
     /// The name of the thread, at the root.
@@ -59,6 +59,29 @@ impl Label {
             LabelKind::Thread | LabelKind::User | LabelKind::Unknown | LabelKind::Lost => "",
         };
         format!("{}{mark}", self.name)
+    }
+}
+
+impl Label {
+    /// The label that [`Self::marked`] made the text of, but for its module. What is no mark of ours is
+    /// part of the name.
+    pub(super) fn from_marked(text: &str, is_root: bool) -> Self {
+        let (kind, name) = if text.starts_with("[lost: ") && text.ends_with(']') {
+            (LabelKind::Lost, text)
+        } else if text.starts_with("[unknown") && text.ends_with(']') {
+            (LabelKind::Unknown, text)
+        } else if is_root {
+            (LabelKind::Thread, text)
+        } else if let Some(name) = text.strip_suffix("_[k]") {
+            (LabelKind::Kernel, name)
+        } else if let Some(name) = text.strip_suffix("_[i]") {
+            (LabelKind::Inlined, name)
+        } else if let Some(name) = text.strip_suffix("_[j]") {
+            (LabelKind::Jit, name)
+        } else {
+            (LabelKind::User, text)
+        };
+        Self { name: name.into(), kind, module: None }
     }
 }
 

@@ -1,23 +1,43 @@
 //! Stacks to call tree to formats.
 //!
 //! [`Samples`] gathers raw stacks while they arrive; with the frames of the symbol stage they become a
-//! [`Profile`], which is drawn as SVG, folded lines or JSON. What was lost is part of the
-//! picture, and how far to trust it is said beside it. This is the only folder that names inferno.
+//! [`Profile`], which is written in any [`Format`]. What was lost is part of the picture, and how far
+//! to trust it is said beside it. [`Recording`] reads profiles back, ours and those of others, and
+//! [`Diff`] compares two of them. This is the only folder that names inferno and prost.
 
 mod confidence;
+mod diff;
 mod document;
+mod facts;
+mod firefox;
 pub mod folded;
+mod format;
 mod json;
 mod label;
+mod perf_script;
+mod pprof;
+mod reading;
+mod speedscope;
 mod stacks;
 mod svg;
 mod tree;
 
 #[cfg(test)]
+mod formats_tests;
+#[cfg(test)]
+mod reading_tests;
+#[cfg(test)]
 mod tests;
+// The reader of the end-to-end tests: it shares nothing with the writer.
+#[cfg(test)]
+#[path = "../../../tests/harness/protobuf.rs"]
+mod wire;
 
 pub use confidence::{Confidence, Level};
-pub use document::{Format, Profile, ProfileKind, RenderError, Sample, Unit};
+pub use diff::{Diff, DiffError, DiffFormat, Scale};
+pub use document::{Profile, ProfileKind, RenderError, Sample, Unit};
+pub use format::Format;
 pub use label::{Label, LabelKind};
+pub use reading::{ReadError, Recording};
 pub use stacks::{SampleKey, Samples, StackId, StackTable, Weight};
 pub use tree::{CallTree, NodeId};

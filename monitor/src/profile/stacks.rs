@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::document::Sample;
 use crate::symbol::Tid;
-use crate::symbol::{Frame, RawStack};
+use crate::symbol::{CodePlace, Frame, RawStack};
 
 /// Distinct stacks of one window. At 60 addresses each: 250 MB, which a window of a minute reaches
 /// only if every sample at 99 Hz on 80 CPUs differs.
@@ -154,15 +154,18 @@ impl Samples {
         &self.lost
     }
 
-    /// The samples for which `keep` is true, with their frames. `frames` holds what the symbol stage
-    /// gave for [`Self::stacks`], in that order; a stack beyond its end has no frames.
+    /// The samples for which `keep` is true, with their frames and their places. `frames` and `places`
+    /// hold what the symbol stage gave for [`Self::stacks`], in that order; a stack beyond their end
+    /// has none.
     pub fn named(
         &self,
         frames: Vec<Vec<Frame>>,
+        places: Vec<Vec<Option<CodePlace>>>,
         keep: impl Fn(&SampleKey, &RawStack) -> bool,
     ) -> Vec<Sample> {
         let frames: Vec<Arc<[Frame]>> = frames.into_iter().map(Arc::from).collect();
-        let nothing: Arc<[Frame]> = Arc::from([]);
+        let places: Vec<Arc<[Option<CodePlace>]>> = places.into_iter().map(Arc::from).collect();
+        let (nothing, nowhere): (Arc<[Frame]>, Arc<_>) = (Arc::from([]), Arc::from([]));
         let stacks = self.table.stacks();
         let kept = self.weights.iter().filter(|(key, _)| keep(key, &stacks[key.stack.index()]));
         kept.map(|(key, weight)| Sample {
@@ -171,6 +174,7 @@ impl Samples {
             comm: Arc::clone(&key.comm),
             container: key.container.clone(),
             frames: Arc::clone(frames.get(key.stack.index()).unwrap_or(&nothing)),
+            places: Arc::clone(places.get(key.stack.index()).unwrap_or(&nowhere)),
             weight: *weight,
         })
         .collect()
@@ -222,7 +226,7 @@ mod tests {
             samples.record(stack(1, &[], &[1]), Some(Tid(7)), "a".into(), container, one);
         }
         let frames = vec![vec![Frame::Kernel { name: "f".into() }]];
-        let web = samples.named(frames, |key, _| key.container.as_deref() == Some("web"));
+        let web = samples.named(frames, vec![], |key, _| key.container.as_deref() == Some("web"));
         assert_eq!(web.len(), 1);
         assert_eq!((web[0].tgid, web[0].tid, web[0].frames.len()), (Tgid(1), Some(Tid(7)), 1));
     }

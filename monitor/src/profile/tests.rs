@@ -12,26 +12,27 @@ use super::*;
 use crate::symbol::{Frame, Reason};
 use crate::symbol::{Tgid, Tid};
 
-fn user(name: &str) -> Frame {
+pub(super) fn user(name: &str) -> Frame {
     Frame::User { name: name.into(), module: Some("/bin/a".into()) }
 }
 
-fn unknown(reason: Reason, address: u64) -> Frame {
+pub(super) fn unknown(reason: Reason, address: u64) -> Frame {
     Frame::Unresolved { reason, address, module: None }
 }
 
-fn sample(comm: &str, frames: Vec<Frame>, count: u64) -> Sample {
+pub(super) fn sample(comm: &str, frames: Vec<Frame>, count: u64) -> Sample {
     Sample {
         tgid: Tgid(1),
         tid: Some(Tid(2)),
         comm: comm.into(),
         container: None,
         frames: frames.into(),
+        places: Arc::from([]),
         weight: Weight { count, weight_ns: count * 1_000_000 },
     }
 }
 
-fn profile(samples: Vec<Sample>, lost: &[(&str, u64)]) -> Profile {
+pub(super) fn profile(samples: Vec<Sample>, lost: &[(&str, u64)]) -> Profile {
     let lost =
         lost.iter().map(|(r, count)| ((*r).to_owned(), Weight { count: *count, weight_ns: 0 }));
     Profile {
@@ -40,12 +41,13 @@ fn profile(samples: Vec<Sample>, lost: &[(&str, u64)]) -> Profile {
         duration_ns: 5_000_000_000,
         frequency_hz: Some(99),
         scope: "container web".into(),
+        containers: BTreeMap::new(),
         samples,
         lost: lost.collect::<BTreeMap<_, _>>(),
     }
 }
 
-fn example() -> Profile {
+pub(super) fn example() -> Profile {
     let inlined = Frame::Inlined { name: "get".into(), module: None };
     let kernel = Frame::Kernel { name: "do_syscall_64".into() };
     profile(
@@ -105,7 +107,7 @@ fn svg_names_totals_loss_and_doubt() {
     let image = String::from_utf8(example().render(Format::Svg).unwrap()).unwrap();
     for part in [
         "On-CPU flame graph: container web",
-        "100 samples in 5.0 s at 99 Hz, 20.0 % lost, 10.0 % with nameless frames",
+        "100 samples in 5.0 s at 99 Hz, 20.0 % lost, 10.0 % with nameless frames, confidence low",
         "do_syscall_64 (70 samples, 56.00%)",
         "[lost: ring full] (25 samples, 20.00%)",
         "[unknown: process gone] (10 samples, 8.00%)",
@@ -116,6 +118,27 @@ fn svg_names_totals_loss_and_doubt() {
     }
     let again = String::from_utf8(example().render(Format::Svg).unwrap()).unwrap();
     assert_eq!(image, again, "the same profile has the same picture");
+}
+
+#[test]
+fn the_subtitle_fits_into_the_drawing_and_is_whole_under_the_pointer() {
+    let mut profile = example();
+    profile.scope = "container ".to_owned() + &"very-long-name/".repeat(30);
+    for reason in ["one", "two", "three", "four"] {
+        let weight = Weight { count: 10, weight_ns: 0 };
+        profile.lost.insert(format!("the {reason} ring was full for quite a while"), weight);
+    }
+    let image = String::from_utf8(profile.render(Format::Svg).unwrap()).unwrap();
+    let (_, subtitle) = image.split_once("id=\"subtitle\"").unwrap();
+    let (shown, whole) = subtitle[subtitle.find('>').unwrap() + 1..].split_once("<title>").unwrap();
+    // Inferno draws on 1,200 pixels, monospaced, 12 high: a letter takes 7.3.
+    assert!(shown.chars().count() <= 163 && shown.ends_with('\u{2026}'), "{shown}");
+    let whole = &whole[..whole.find("</title>").unwrap()];
+    assert!(whole.starts_with(shown.trim_end_matches('\u{2026}')), "{whole}");
+    assert!(whole.contains("four ring was full"), "{whole}");
+    let (_, title) = image.split_once("id=\"title\"").unwrap();
+    let title = &title[title.find('>').unwrap() + 1..title.find("</text>").unwrap()];
+    assert!(title.chars().count() <= 114, "{title}");
 }
 
 #[test]
@@ -151,8 +174,8 @@ fn a_sound_profile_is_trusted() {
 fn a_very_deep_stack_is_drawn() {
     let frames: Vec<_> = (0..5000).map(|depth| user(&format!("f{depth}"))).collect();
     let profile = profile(vec![sample("a", frames, 1)], &[]);
-    for format in [Format::Svg, Format::Folded, Format::Json] {
-        assert!(profile.render(format).unwrap().len() > 5000, "{format:?}");
+    for format in Format::ALL {
+        assert!(profile.render(format).unwrap().len() > 4000, "{format:?}");
     }
     let document: Value = serde_json::from_slice(&profile.render(Format::Json).unwrap()).unwrap();
     assert_eq!(document["nodes"].as_array().unwrap().len(), 5001);
@@ -202,7 +225,7 @@ fn samples_become_a_profile() {
     }
     samples.lose("ring full", Weight { count: 2, weight_ns: 0 });
     let frames = vec![vec![user("f")], vec![user("g")]];
-    let mut profile = profile(samples.named(frames, |_, _| true), &[]);
+    let mut profile = profile(samples.named(frames, vec![], |_, _| true), &[]);
     profile.lost = samples.lost().clone();
     let lines = String::from_utf8(profile.render(Format::Folded).unwrap()).unwrap();
     assert_eq!(lines, "[lost: ring full] 2\nweb;f 2\nweb;g 1\n");

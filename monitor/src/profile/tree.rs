@@ -11,6 +11,13 @@ use super::label::Label;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u32);
 
+impl NodeId {
+    /// The id as an index into what belongs to the nodes of one tree, in the order of [`CallTree::nodes`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Debug)]
 struct Node {
     label: u32,
@@ -59,6 +66,42 @@ impl CallTree {
             placed[index] = Some(here);
         }
         self.total = self.total.saturating_add(other.total);
+    }
+
+    /// The tree of nodes that are listed with the place of their parent in the list, their label and
+    /// their own weight. `None` if a parent does not stand before its child.
+    pub fn from_nodes(
+        nodes: impl IntoIterator<Item = (Option<usize>, Label, u64)>,
+    ) -> Option<Self> {
+        let mut tree = Self::default();
+        let mut placed: Vec<NodeId> = Vec::new();
+        for (parent, label, own) in nodes {
+            let parent = match parent {
+                Some(place) => Some(*placed.get(place)?),
+                None => None,
+            };
+            let node = tree.child(parent, label);
+            let mine = &mut tree.nodes[node.0 as usize].own;
+            *mine = mine.saturating_add(own);
+            placed.push(node);
+        }
+        // Backwards: children were made after their parents.
+        for index in (0..tree.nodes.len()).rev() {
+            let node = &mut tree.nodes[index];
+            node.total = node.total.saturating_add(node.own);
+            let (total, parent) = (node.total, node.parent);
+            let above = match parent {
+                Some(parent) => &mut tree.nodes[parent.0 as usize].total,
+                None => &mut tree.total,
+            };
+            *above = above.saturating_add(total);
+        }
+        Some(tree)
+    }
+
+    /// All nodes, each after its parent, in the order in which they were made.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        (0..self.nodes.len() as u32).map(NodeId)
     }
 
     /// The weight of all stacks.
@@ -126,7 +169,8 @@ impl CallTree {
         })
     }
 
-    fn child(&mut self, parent: Option<NodeId>, label: Label) -> NodeId {
+    /// The node of that label below `parent`, made if it is not there.
+    pub(super) fn child(&mut self, parent: Option<NodeId>, label: Label) -> NodeId {
         let label = match self.label_ids.get(&label) {
             Some(known) => *known,
             None => {
@@ -187,6 +231,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn listed_nodes_make_the_same_tree(
+            stacks in proptest::collection::vec((proptest::collection::vec(0_u8..4, 1..6), 0_u64..9), 0..20),
+        ) {
+            let tree = tree(&stacks);
+            let order = tree.preorder();
+            let place = |id| order.iter().position(|node| *node == id);
+            let listed = order.iter().map(|&node| {
+                (tree.parent(node).and_then(place), tree.label(node).clone(), tree.node_own(node))
+            });
+            let again = CallTree::from_nodes(listed).unwrap();
+            prop_assert_eq!(shown(&again), shown(&tree));
+            prop_assert_eq!(again.total(), tree.total());
+        }
+
         #[test]
         fn merging_trees_is_merging_stacks(
             a in proptest::collection::vec((proptest::collection::vec(0_u8..4, 0..6), 0_u64..9), 0..20),

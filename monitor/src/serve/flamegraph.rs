@@ -2,7 +2,7 @@
 
 use axum::{
     extract::State,
-    http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE},
+    http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue},
     response::{IntoResponse, Response},
 };
 
@@ -33,7 +33,15 @@ pub async fn record(
     let drawn = tokio::task::spawn_blocking(move || profile.render(format));
     let drawn = drawn.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     let headers = [(CONTENT_TYPE, format.media_type()), (CONTENT_SECURITY_POLICY, DRAWING_POLICY)];
-    Ok((headers, drawn).into_response())
+    let mut response = (headers, drawn).into_response();
+    if let Format::Pprof | Format::Firefox | Format::Speedscope = format {
+        // For other programs: a browser saves it instead of showing it.
+        let name = format!("attachment; filename=\"cgscope{}\"", format.endings()[0]);
+        response
+            .headers_mut()
+            .extend(HeaderValue::try_from(name).map(|v| (CONTENT_DISPOSITION, v)));
+    }
+    Ok(response)
 }
 
 fn target(
@@ -68,15 +76,11 @@ fn target(
 }
 
 fn format(name: Option<&str>) -> Result<Format, BackendError> {
-    match name {
-        None | Some("svg") => Ok(Format::Svg),
-        Some("folded") => Ok(Format::Folded),
-        Some("json") => Ok(Format::Json),
-        Some(other) => Err(BackendError::Invalid {
-            what: format!("{other:?} is no format of a flame graph"),
-            remedy: "ask for svg, folded or json".to_owned(),
-        }),
-    }
+    let Some(name) = name else { return Ok(Format::Svg) };
+    Format::named(name).ok_or_else(|| BackendError::Invalid {
+        what: format!("{name:?} is no format of a flame graph"),
+        remedy: format!("ask for one of {}", Format::ALL.map(Format::name).join(", ")),
+    })
 }
 
 fn failed(error: &dyn std::error::Error) -> BackendError {

@@ -94,7 +94,7 @@ pub struct RecordParams {
     pub duration: Option<Span>,
     /// Samples per second and CPU.
     pub frequency: Option<u32>,
-    /// `svg`, `folded` or `json`.
+    /// The name of a [`crate::profile::Format`]; `svg` when not said.
     pub format: Option<String>,
 }
 

@@ -181,6 +181,7 @@ impl Backend for Fed {
                 duration_ns: request.duration.as_nanos() as u64,
                 frequency_hz: Some(request.frequency_hz),
                 scope: "host".to_owned(),
+                containers: Default::default(),
                 samples: vec![],
                 lost: [("stack_ring_full".to_owned(), Default::default())].into(),
             })

@@ -5,10 +5,12 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use super::{
+    diff_arguments::DiffArguments,
     engine_arguments::{EngineArguments, duration, frequency},
     failure::EXIT_CODES,
     top_columns::Columns,
 };
+use crate::profile::Format;
 use crate::serve::{duration::Span, runtime_file::DEFAULT_DIRECTORY};
 
 /// Where does each container's time go, and who took it?
@@ -43,9 +45,16 @@ pub enum Command {
     /// Record stacks and draw them as a flame graph
     #[command(
         after_help = "Examples:\n  sudo cgscope flamegraph --container web --duration 10s -o web.svg\n  \
-        cgscope flamegraph --pid 4242 --frequency 999 -o out.folded"
+        cgscope flamegraph --pid 4242 --frequency 999 -o out.folded\n  \
+        cgscope flamegraph --container web -o web.pb.gz"
     )]
     Flamegraph(FlamegraphArguments),
+    /// Compare two profiles: files, or recordings one after the other
+    #[command(after_help = "Examples:\n  cgscope diff before.folded after.pb.gz -o diff.svg\n  \
+        sudo cgscope diff container:web container:web --duration 30s -o -\n\n\
+        A and B are each a file (folded lines, perf script, pprof or the JSON of cgscope, whatever its name), \
+        container:NAME, pid:PID or host. Frames that are only in A are drawn beside those of B.")]
+    Diff(DiffArguments),
     /// List the containers
     #[command(after_help = "Example:\n  cgscope containers --all --json")]
     Containers(ContainersArguments),
@@ -179,9 +188,14 @@ pub struct FlamegraphArguments {
     #[arg(long, value_name = "HZ", value_parser = frequency)]
     pub frequency: Option<u32>,
 
-    /// Where to write it; .svg, .folded, .txt or .json says as what, - is stdout as folded lines
-    #[arg(short, long, value_name = "FILE", default_value = "flamegraph.svg")]
-    pub output: PathBuf,
+    /// Where to write it; its ending says as what, - is stdout [default: flamegraph.svg, or with the ending of --format]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+
+    /// As what to write it: svg, folded, json, pprof, firefox or speedscope [default: by the ending .svg, .folded, .txt,
+    /// .json, .pb.gz, .pprof, .firefox.json or .speedscope.json; folded for stdout]
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    pub format: Option<Format>,
 
     #[command(flatten)]
     pub connect: ConnectArguments,
@@ -222,6 +236,12 @@ pub struct DoctorArguments {
 
     #[command(flatten)]
     pub engine: EngineArguments,
+}
+
+/// A format by its name.
+fn format(name: &str) -> Result<Format, String> {
+    let names = || Format::ALL.map(Format::name).join(", ");
+    Format::named(name).ok_or_else(|| format!("it is none of {}", names()))
 }
 
 impl TargetArguments {
@@ -268,6 +288,11 @@ mod tests {
             ("cgscope latency --duration 0s", value),
             ("cgscope latency --duration 11m", value),
             ("cgscope flamegraph --frequency 10001", value),
+            ("cgscope flamegraph --format png", value),
+            ("cgscope diff a", ErrorKind::MissingRequiredArgument),
+            ("cgscope diff a b --format pprof", value),
+            ("cgscope diff pid:x b", value),
+            ("cgscope diff container: b", value),
             ("cgscope run --interval 99ms", value),
             ("cgscope run --hook kprobe", value),
             ("cgscope run --event-ring-size 3M", value),

@@ -6,7 +6,7 @@ use clap::Parser;
 
 use super::{
     arguments::{Arguments, Command},
-    containers, doctor,
+    containers, diff, doctor,
     failure::Failure,
     flamegraph, latency, run, states, top,
 };
@@ -34,6 +34,7 @@ pub fn main(engine: Engine) -> ExitCode {
         Command::Latency(arguments) => latency::latency(engine, &arguments),
         Command::States(arguments) => states::states(engine, &arguments),
         Command::Flamegraph(arguments) => flamegraph::flamegraph(engine, &arguments),
+        Command::Diff(arguments) => diff::diff(engine, &arguments),
         Command::Containers(arguments) => containers::containers(engine, &arguments),
         Command::Doctor(arguments) => doctor::doctor(engine, &arguments),
     };

@@ -11,6 +11,7 @@
 
 mod blaze;
 mod cache;
+mod code;
 mod elf;
 mod fault;
 mod frame;
@@ -31,6 +32,7 @@ mod measure;
 #[cfg(test)]
 mod tests;
 
+pub use code::{CodeMapping, CodePlace};
 pub use frame::{Frame, JIT_MODULE, RawStack, Reason};
 // What a stack is told by, for those who may not look at the kernel themselves.
 pub use crate::kernel::ids::{Tgid, Tid};

@@ -52,6 +52,11 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
+    /// Its first address and its length in bytes.
+    pub fn extent(&self) -> (u64, u64) {
+        (self.range.0, self.range.1 - self.range.0)
+    }
+
     /// The offset in the file of an address in the mapping.
     pub fn file_offset_bytes(&self, address: u64) -> u64 {
         (address - self.range.0).wrapping_add(self.file_offset_bytes)

@@ -205,7 +205,7 @@ impl Resolver {
 }
 
 /// A caller's address is the one after its call, which may already belong to the next function.
-fn of_call(address: u64, is_caller: bool) -> u64 {
+pub(super) fn of_call(address: u64, is_caller: bool) -> u64 {
     address.saturating_sub(u64::from(is_caller))
 }
 

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::code::{self, CodePlace};
 use super::fault;
 use super::frame::{Frame, RawStack};
 use super::object::Objects;
@@ -166,6 +167,16 @@ impl Symbols {
             None
         };
         frames.unwrap_or_else(|| self.all_behind(&stacks))
+    }
+
+    /// Where the code of each frame lies in its file. `frames` is what [`Self::resolve`] gave for
+    /// `stacks`, and so is the shape of the answer. May read `/proc`, so it may block.
+    pub fn places(
+        &self,
+        stacks: &[RawStack],
+        frames: &[Vec<Frame>],
+    ) -> Vec<Vec<Option<CodePlace>>> {
+        code::places(&self.shared.processes, &self.shared.objects, stacks, frames)
     }
 
     /// What is held and what happened so far.

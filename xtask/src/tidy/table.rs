@@ -46,7 +46,7 @@ pub const STAGES: [(&str, &[&str]); 11] = [
 pub const WIRING: [&str; 4] = ["daemon.rs", "daemon", "lib.rs", "main.rs"];
 
 /// A crate and the folders or files of `monitor/src` that may name it.
-pub const CRATES: [(&str, &[&str]); 9] = [
+pub const CRATES: [(&str, &[&str]); 10] = [
     ("aya", &["probe"]),
     ("aya_log", &["probe"]),
     ("aya_obj", &["probe"]),
@@ -55,5 +55,6 @@ pub const CRATES: [(&str, &[&str]); 9] = [
     ("crossterm", &["show"]),
     ("clap", &["show", "main.rs"]),
     ("inferno", &["profile"]),
+    ("prost", &["profile"]),
     ("blazesym", &["symbol"]),
 ];

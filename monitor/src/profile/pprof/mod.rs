@@ -1,0 +1,24 @@
+//! The profile as pprof: protobuf in gzip, read by `go tool pprof`, Pyroscope and Parca.
+//!
+//! Schema: <https://github.com/google/pprof/blob/main/proto/profile.proto>. The thread's name is a label
+//! (`comm`) and no frame; `go tool pprof -tagroot comm` puts it back at the root.
+
+mod read;
+mod schema;
+mod write;
+
+pub(super) use read::{PprofError, is_gzip, read};
+pub(super) use write::write;
+
+/// The file of kernel frames, as perf names it.
+const KERNEL_FILE: &str = "[kernel.kallsyms]";
+/// What the labels of a sample are called.
+mod key {
+    pub const COMM: &str = "comm";
+    pub const CONTAINER: &str = "container";
+    pub const CONTAINER_ID: &str = "container_id";
+    pub const PID: &str = "pid";
+    pub const TID: &str = "tid";
+    pub const STATE: &str = "state";
+    pub const LOST: &str = "lost";
+}
