@@ -228,9 +228,13 @@ fn is_perf_map(file: &str) -> bool {
         || file.ends_with("[jit]")
 }
 
-/// `file.c:12`, which perf prints below a frame on demand.
+/// `file.c:12`, which perf prints below a frame on demand, or `file[ADDRESS]` where it knows no more.
 fn is_source_line(line: &str) -> bool {
-    line.trim().rsplit_once(':').is_some_and(|(file, line)| !file.is_empty() && is_number(line))
+    let line = line.trim();
+    let is_hex = |text: &str| u64::from_str_radix(text, 16).is_ok();
+    let place = line.strip_suffix(']').and_then(|line| line.rsplit_once('['));
+    line.rsplit_once(':').is_some_and(|(file, line)| !file.is_empty() && is_number(line))
+        || place.is_some_and(|(file, at)| !file.is_empty() && is_hex(at))
 }
 
 fn has_time(line: &str) -> bool {

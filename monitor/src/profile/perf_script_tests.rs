@@ -16,6 +16,7 @@ nginx  4242/4243  [001]   123.456789:   10101010 cpu-clock:pppH:
 \t    55d0c0ffee10 ngx_get (inlined)
 \t    55d0c0ffee00 ngx_worker+0x1a (/usr/sbin/nginx)
 \t    55d0c0ffed00 [unknown] (/usr/sbin/nginx)
+  nginx[55d0c0ffed00]
 
 Web Content 12  77 123.5: cpu-clock:pppH: 
 \t    7f0000009999 LazyCompile:~f+0x3 (/tmp/perf-77.map)
