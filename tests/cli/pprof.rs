@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use cgscope_tests::{Container, Folded, Pprof, cli, fixture_path, run_captured, scratch_dir};
+use cgscope_tests::{Container, Folded, Pprof, cli, run_captured, scratch_dir};
 use tempfile::TempDir;
 
 #[test]
@@ -23,8 +23,8 @@ fn a_recording_as_pprof_agrees_with_the_binary_and_with_the_lines_made_of_it() -
     assert!(pprof.total(0) > 0);
     assert_eq!(pprof.total(1), pprof.total(0) * pprof.period, "a sample stands for its period");
 
-    // The linker's word for where the function is, and which file it is.
-    let burn = fixture_path("burn")?;
+    // The linker's word for where the function is, and which file it is: of the program that runs.
+    let burn = format!("/proc/{}/exe", container.host_pid()?);
     let symbols = run_captured(Command::new("nm").arg("-S").arg(&burn))?.stdout;
     let symbol = symbols.lines().find(|line| line.ends_with(" burn_here")).context("burn_here")?;
     let mut words = symbol.split(' ').map(|word| u64::from_str_radix(word, 16));
