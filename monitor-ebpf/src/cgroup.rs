@@ -1,4 +1,5 @@
-//! The `cgroup` family: directories made and removed, in the hierarchy that gives the identity and in that of block requests.
+//! The `cgroup` family: directories made and removed, in the hierarchy that gives the identity and in that of block requests;
+//! threads moved in the former.
 
 use core::ffi::c_void;
 
@@ -12,7 +13,8 @@ use monitor_common::event::{CGROUP_PATH_BYTES, CgroupPathEvent, EventKind};
 use crate::{
     config::tunable,
     event,
-    kernel::{self, Direct},
+    kernel::{self, Direct, Task},
+    sched, thread,
 };
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`.
@@ -26,6 +28,16 @@ pub fn cgroup_mkdir(ctx: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "cgroup_rmdir")]
 pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
     announce(&ctx, EventKind::CgroupRmdir);
+    0
+}
+
+/// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`: once for a process,
+/// with its first thread.
+#[btf_tracepoint(function = "cgroup_attach_task")]
+pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
+    if kernel::hierarchy_id::<Direct>(ctx.arg(0)) == tunable!(hierarchy_id) {
+        thread::note_move(Task::<Direct>::new(ctx.arg(2)), sched::clock_ns());
+    }
     0
 }
 

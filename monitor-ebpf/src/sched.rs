@@ -135,6 +135,7 @@ pub fn sched_settle(_: RawTracePointContext) -> i32 {
         // SAFETY: the record of this CPU.
         unsafe { (*record).settled_ns += stolen_ns };
     }
+    thread::follow_cgroup(task, thread, cpu, clocks.now_ns);
     let system_ns = thread::take_system_time_ns(task, thread);
     // From a state to itself: the time goes on, and `since_ns` stays the beginning of the slice.
     let transition = Transition { from: thread.state, to: thread.state, now_ns: clocks.now_ns };
@@ -198,6 +199,18 @@ fn change_over<R: Read>(
     let before_ns = core::mem::replace(&mut record.taken_ns, clocks.taken_ns);
     // The first time, all since boot.
     if before_ns == 0 { 0 } else { clocks.taken_ns.wrapping_sub(before_ns) }
+}
+
+/// The scheduler's clock, read outside of the scheduler: there it stands still between its own readings.
+#[inline(always)]
+pub fn clock_ns() -> u64 {
+    // SAFETY: no arguments.
+    let (cpu, now_ns) = unsafe { (bpf_get_smp_processor_id(), bpf_ktime_get_ns()) };
+    match CPUS.get_ptr_mut(cpu) {
+        // SAFETY: the record of this CPU; one field is read.
+        Some(record) => now_ns.wrapping_sub(unsafe { (*record).ktime_distance_ns }),
+        None => now_ns,
+    }
 }
 
 /// How late the scheduler's clock of this CPU is; see [`Cpu`].

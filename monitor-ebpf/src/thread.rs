@@ -5,7 +5,11 @@
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use aya_ebpf::{bindings::BPF_F_MMAPABLE, macros::map, maps::Array};
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, LruHashMap},
+};
 use monitor_common::{
     drops::DropReason,
     sched::{Latency, SlotLatency, SlotTime, Thread},
@@ -30,6 +34,11 @@ static SLOT_TIMES: Array<SlotTime> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 /// Distributions, at `slot * lanes + lane`.
 #[map]
 static SLOT_LATENCIES: Array<SlotLatency> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// When a thread, or the process it is the first of, was last moved to another cgroup; ns of the scheduler's clock. As many
+/// as are moved between two switches of one of them.
+#[map]
+static MOVES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(256, 0);
 
 /// The entry of a thread that has one.
 #[inline(always)]
@@ -179,7 +188,24 @@ fn watch(thread: &mut Thread, cpu: u32, transition: Transition, counters: impl F
     }
 }
 
-/// Moves a thread that has changed its cgroup to the slot of the new one. What it did since its last event counts for the old.
+/// Notes the instant at which a thread, or with it its whole process, was moved.
+#[inline(always)]
+pub fn note_move<R: Read>(task: Task<R>, now_ns: u64) {
+    // Full never: the map forgets the oldest.
+    let _ = MOVES.insert(task.tid(), now_ns, 0);
+}
+
+/// When a thread was moved, if that was between two instants; else the later.
+#[inline(never)]
+fn moved_ns(tid: u32, tgid: u32, since_ns: u64, now_ns: u64) -> u64 {
+    // SAFETY: the values are copied at once.
+    let (own, process) = unsafe { (MOVES.get(tid).copied(), MOVES.get(tgid).copied()) };
+    let moved_ns = own.unwrap_or(0).max(process.unwrap_or(0));
+    if (since_ns..=now_ns).contains(&moved_ns) { moved_ns } else { now_ns }
+}
+
+/// Moves a thread that has changed its cgroup to the slot of the new one, from the instant it was moved: the kernel's own account
+/// (`cpu.stat`) divides a slice there.
 #[inline(always)]
 pub fn follow_cgroup<R: Read>(task: Task<R>, thread: &mut Thread, cpu: u32, now_ns: u64) {
     // The address alone: one load where the id takes four. It stays the thread's own until it is moved.
@@ -190,11 +216,12 @@ pub fn follow_cgroup<R: Read>(task: Task<R>, thread: &mut Thread, cpu: u32, now_
     thread.cgroups = cgroups;
     let slot = slot::of_task(task, task.cgroup_id());
     if slot != thread.slot {
+        let moved_ns = moved_ns(thread.tid, task.tgid(), thread.since_ns, now_ns);
         if let Some(record) = time(thread.slot, cpu) {
-            write(record, |record| leave(record, thread.state, now_ns));
+            write(record, |record| leave(record, thread.state, moved_ns));
         }
         if let Some(record) = time(slot, cpu) {
-            write(record, |record| enter(record, thread.state, now_ns));
+            write(record, |record| enter(record, thread.state, moved_ns));
         }
         thread.slot = slot;
     }

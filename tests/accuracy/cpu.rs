@@ -1,5 +1,7 @@
 //! CPU time and run queue wait of a container against its cgroup and its threads.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use cgscope_tests::{Container, ContainerOptions, Daemon, Span, between_stops, truth};
 
@@ -12,8 +14,11 @@ pub fn usage_ns(container: &Container) -> Result<u64> {
     Ok(stat.get("usage_usec").context("cpu.stat has no usage_usec")? * 1000)
 }
 
+/// How long CPU time is compared.
+const LONG_WINDOW: Duration = Duration::from_secs(10);
+
 fn observe(daemon: &Daemon, container: &Container) -> Result<Span<u64>> {
-    between_stops(daemon, &[container], WINDOW, || usage_ns(container))
+    between_stops(daemon, &[container], LONG_WINDOW, || usage_ns(container))
 }
 
 /// Within 1 % of the cgroup's own account.

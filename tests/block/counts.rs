@@ -100,12 +100,21 @@ fn direct_io_is_counted(flags: &[&str]) -> Result<()> {
     };
     let series = read_until(&daemon, |series| Ok(seen(series)? == truths))?;
     let missed = missed_calls(&daemon)?;
-    for (seen, truth) in seen(&series)?.into_iter().zip(truths) {
-        assert_within(seen, truth, missed);
-    }
-    // The whole disk against the kernel's own account of it, with whatever the file system added.
+    // The whole disk against the kernel's own account of it.
     let kernel = disk.statistics()?.since(before);
     assert_within(series.of_disk(disk.name())?.since(all_before), kernel, missed);
+    // A block of metadata that was reclaimed is read again, by whom it is for: no more than the kernel counted beyond what the
+    // fixtures asked for, which is nothing most of the time.
+    let reread = kernel.reads.saturating_sub(truths[0].reads + truths[1].reads);
+    for (seen, truth) in seen(&series)?.into_iter().zip(truths) {
+        let reread = seen.reads.saturating_sub(truth.reads).min(reread);
+        let asked = Statistics {
+            reads: seen.reads - reread,
+            read_bytes: seen.read_bytes - reread * BLOCK_BYTES,
+            ..seen
+        };
+        assert_within(asked, truth, missed);
+    }
     assert!(kernel.writes >= truths[0].writes + truths[1].writes, "{kernel:?}");
     assert_eq!(series.of_disk(disk.name())?, series.of_all_containers(disk.name())?);
     for reason in ["issue_missed", "clock_skew", "no_slot"] {

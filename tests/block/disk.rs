@@ -57,10 +57,15 @@ impl Disk {
         self.directory.path().join("mount")
     }
 
-    /// Writes a file of `bytes` that is on the disk, blocks and all, when this returns.
+    /// Writes a file of `bytes`, a multiple of a MiB, that is on the disk, blocks and all, when this returns; and not in the page
+    /// cache: a direct write over a cached page that somebody holds (a kernel that reclaims ahead of need does, for moments) goes
+    /// through the cache, and is charged to whom its writeback is.
     pub fn fill(&self, name: &str, bytes: usize) -> Result<PathBuf> {
         let path = self.mount().join(name);
-        fs::write(&path, vec![0x11; bytes])?;
+        run(Command::new("dd")
+            .args(["if=/dev/zero", "bs=1M", "oflag=direct", "status=none"])
+            .arg(format!("count={}", bytes >> 20))
+            .arg(format!("of={}", path.display())))?;
         self.sync()?;
         ensure!(fs::metadata(&path)?.blocks() * 512 >= bytes as u64, "{name} has holes");
         Ok(path)

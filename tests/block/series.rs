@@ -59,6 +59,16 @@ impl Series {
         })
     }
 
+    /// Prints who did how much, and what was lost.
+    fn show_counts(&self) {
+        let names =
+            ["cgscope_block_operations", "cgscope_block_device_operations", "cgscope_own_dropped"];
+        let is_count = |line: &&str| names.iter().any(|name| line.starts_with(name));
+        for line in self.0.lines().filter(is_count).filter(|line| !line.ends_with(" 0")) {
+            eprintln!("{line}");
+        }
+    }
+
     /// Upper bounds, in ns, and how many values are below them.
     pub fn buckets(&self, name: &str, labels: &[String]) -> Result<Vec<(f64, f64)>> {
         let mut buckets = Vec::new();
@@ -80,7 +90,8 @@ pub fn label(key: &str, value: &str) -> String {
     format!("{key}=\"{value}\"")
 }
 
-/// Reads until `is_there` holds, or for 10 s; then whatever there is, for the assertion to say what is wrong.
+/// Reads until `is_there` holds, or for 10 s; then whatever there is, for the assertion to say what is wrong, and shown whole: a
+/// request that is not where it should be is somewhere else.
 pub fn read_until(
     daemon: &Daemon,
     mut is_there: impl FnMut(&Series) -> Result<bool>,
@@ -90,5 +101,9 @@ pub fn read_until(
         let series = Series::read(daemon)?;
         Ok(is_there(&series)?.then_some(series))
     });
-    found.or_else(|_| Series::read(daemon))
+    found.or_else(|_| {
+        let series = Series::read(daemon)?;
+        series.show_counts();
+        Ok(series)
+    })
 }

@@ -5,4 +5,5 @@ mod hooks;
 mod identity;
 mod lifecycle;
 mod loss;
+mod moves;
 mod slots;

@@ -91,6 +91,11 @@ pub(super) const TASKS: &[Task] = &[
         candidates: &[("cgroup_rmdir", Hook::TpBtf("cgroup_rmdir"))],
     },
     Task {
+        family: Family::Cgroup,
+        name: "cgroup_attach_task",
+        candidates: &[("cgroup_attach_task", Hook::TpBtf("cgroup_attach_task"))],
+    },
+    Task {
         family: Family::Sched,
         name: "sched_threads",
         candidates: &[("sched_threads", Hook::Iter("task"))],
