@@ -76,6 +76,12 @@ impl Disk {
         run(Command::new("sync").arg("--file-system").arg(self.mount())).map(drop)
     }
 
+    /// No request carries more.
+    pub fn largest_request_bytes(&self) -> Result<u64> {
+        let path = format!("/sys/block/{}/queue/max_sectors_kb", self.name());
+        Ok(fs::read_to_string(path)?.trim().parse::<u64>()? << 10)
+    }
+
     /// The kernel's own count.
     pub fn statistics(&self) -> Result<Statistics> {
         let path = format!("/sys/block/{}/stat", self.name());

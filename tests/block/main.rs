@@ -8,6 +8,7 @@ mod latency;
 mod locked_file;
 mod owner;
 mod series;
+mod watch;
 
 use std::time::Duration;
 

@@ -33,6 +33,7 @@ mod plain_cgroup;
 mod pprof;
 mod protobuf;
 mod scrape;
+mod tracepoint_count;
 pub mod truth;
 
 pub use cli::{Output, as_nobody, cli, cli_command, cli_json};
@@ -48,6 +49,7 @@ pub use pause::{Span, Still, between_stops};
 pub use plain_cgroup::PlainCgroup;
 pub use pprof::{Pprof, PprofLocation, PprofSample};
 pub use scrape::{Scrape, Series, Subject};
+pub use tracepoint_count::TracepointCount;
 
 /// Panics unless the process may load programs and start containers. Called by everything that needs it.
 pub fn require_root() {
