@@ -30,11 +30,13 @@ pub enum DropReason {
     ConnectionTableFull,
     /// The table of dropped packets was full.
     PacketDropTableFull,
+    /// The table of who waited for whom was full on a CPU: a part of a wait is in no pair.
+    InterferenceTableFull,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 
     /// All reasons, in the order of their counters.
     pub const ALL: [Self; Self::COUNT] = [
@@ -50,6 +52,7 @@ impl DropReason {
         Self::IssueMissed,
         Self::ConnectionTableFull,
         Self::PacketDropTableFull,
+        Self::InterferenceTableFull,
     ];
 
     /// The value of the label `reason`.
@@ -67,6 +70,7 @@ impl DropReason {
             Self::IssueMissed => "issue_missed",
             Self::ConnectionTableFull => "connection_table_full",
             Self::PacketDropTableFull => "packet_drop_table_full",
+            Self::InterferenceTableFull => "interference_table_full",
         }
     }
 
@@ -87,6 +91,9 @@ impl DropReason {
                 "more than 32768 sockets are open: connections by state are too few"
             }
             Self::PacketDropTableFull => "drops of further containers and reasons are not shown",
+            Self::InterferenceTableFull => {
+                "more than 1,024 pairs of cgroups share a CPU: who waited for whom is incomplete"
+            }
         }
     }
 }
@@ -98,7 +105,7 @@ pub struct DropCounters {
     /// Losses by reason.
     pub by_reason: [u64; DropReason::COUNT],
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 4],
+    pub padding: [u64; 3],
 }
 
 const _: () = assert!(size_of::<DropCounters>() == 128);

@@ -9,6 +9,7 @@ pub mod block;
 pub mod bucket;
 pub mod drops;
 pub mod event;
+pub mod interference;
 pub mod offset;
 pub mod process;
 pub mod sched;

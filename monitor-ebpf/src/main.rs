@@ -2,7 +2,7 @@
 //!
 //! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`]. What they share: [`kernel`] (reading kernel
 //! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`socket`], [`thread`] (the state of
-//! each thread), [`histogram`], [`atomic`], [`drops`].
+//! each thread), [`interference`] (whom it waited for), [`histogram`], [`atomic`], [`drops`].
 #![no_std]
 // Inline assembly for BPF is not stable: the build sets RUSTC_BOOTSTRAP, as for `-Z build-std`.
 #![feature(asm_experimental_arch)]
@@ -15,6 +15,7 @@ mod config;
 mod drops;
 mod event;
 mod histogram;
+mod interference;
 mod kernel;
 mod process;
 mod profile;

@@ -15,12 +15,13 @@ use aya_ebpf::{
 };
 use monitor_common::{
     drops::DropReason,
+    interference::{SLOT_IDLE, SLOT_UNKNOWN},
     sched::{CALIBRATION_INTERVAL_NS, Cpu, Latency, Thread},
     state::ThreadState,
 };
 
 use crate::{
-    drops, histogram,
+    drops, histogram, interference,
     kernel::{self, Clocks, Direct, Probe, Read, Task},
     thread::{self, NEW, Transition},
     wait,
@@ -161,10 +162,12 @@ fn on_switch<R: Read>(is_preempted: bool, previous: Task<R>, next: Task<R>) {
         late_ns = lateness_ns(record, now_ns);
         settled_ns = core::mem::take(&mut record.settled_ns);
     }
+    let mut ran = SLOT_IDLE;
     if previous_tid != 0 {
         let stolen = Stolen { now_ns: stolen_ns, settled_ns };
-        switch_out(is_preempted, previous, previous_tid, cpu, now_ns, stolen);
+        ran = switch_out(is_preempted, previous, previous_tid, cpu, now_ns, stolen);
     }
+    interference::end_slice(cpu, ran, now_ns);
     if next_tid != 0 {
         switch_in(next, next_tid, cpu, now_ns, late_ns);
     }
@@ -256,6 +259,7 @@ fn left_at_ns(task: Task<Probe>, tid: u32, since_ns: u64, clocks: Clocks) -> u64
     if (since_ns..=clocks.now_ns).contains(&left_ns) { left_ns } else { clocks.now_ns }
 }
 
+/// Gives the slot of the thread that leaves.
 #[inline(always)]
 fn switch_out<R: Read>(
     is_preempted: bool,
@@ -264,12 +268,13 @@ fn switch_out<R: Read>(
     cpu: u32,
     now_ns: u64,
     stolen: Stolen,
-) {
-    let Some(thread) = thread::entry(task, tid) else { return };
+) -> u32 {
+    let Some(thread) = thread::entry(task, tid) else { return SLOT_UNKNOWN };
     if thread.state != ThreadState::Running as u8 {
         // It was put on this CPU unseen: the switch was from a thread that is hidden from us.
         let arrived_ns = task.last_arrival_ns();
         if (thread.since_ns..=now_ns).contains(&arrived_ns) && arrived_ns != 0 {
+            interference::end_slice(cpu, SLOT_UNKNOWN, arrived_ns);
             arrive(thread, cpu, arrived_ns, 0);
         } else {
             drops::count(DropReason::SwitchMissed);
@@ -311,6 +316,7 @@ fn switch_out<R: Read>(
     if is_dead {
         thread.tid = 0;
     }
+    thread.slot
 }
 
 #[inline(always)]
@@ -342,6 +348,9 @@ fn arrive(thread: &mut Thread, cpu: u32, now_ns: u64, late_ns: u64) {
     if from == ThreadState::Runnable as u8 {
         if let Some(wait_ns) = histogram::elapsed_ns(thread.since_ns, now_ns) {
             record(thread, cpu, Latency::Runqueue, wait_ns + late_ns);
+            if wait_ns > 0 {
+                interference::charge(thread.slot, cpu, thread.since_ns, now_ns);
+            }
         }
     }
     if thread.switched_out_ns != 0 {

@@ -6,6 +6,7 @@
 mod attribution;
 mod close;
 mod cpu;
+mod interference;
 mod stacks;
 mod states;
 mod switches;

@@ -5,6 +5,7 @@
 
 mod block;
 mod cgroup;
+mod interference;
 mod process;
 mod profile;
 mod sched;
@@ -23,8 +24,13 @@ use crate::{
 };
 
 /// Every metric that is collected from the kernel half.
-pub static DESCRIPTORS: &[&[&Descriptor]] =
-    &[sched::DESCRIPTORS, process::DESCRIPTORS, block::DESCRIPTORS, tcp::DESCRIPTORS];
+pub static DESCRIPTORS: &[&[&Descriptor]] = &[
+    sched::DESCRIPTORS,
+    interference::DESCRIPTORS,
+    process::DESCRIPTORS,
+    block::DESCRIPTORS,
+    tcp::DESCRIPTORS,
+];
 
 /// A slot and whom its numbers belong to.
 #[derive(Clone, Debug)]
@@ -42,6 +48,7 @@ pub struct Collector {
     registry: Arc<Registry>,
     cgroups: cgroup::Cgroups,
     sched: sched::Sched,
+    interference: interference::Interference,
     process: process::Process,
     block: block::Block,
     tcp: tcp::Tcp,
@@ -56,6 +63,7 @@ impl Collector {
         Self {
             cgroups: cgroup::Cgroups::default(),
             sched: sched::Sched::new(&probes),
+            interference: interference::Interference::new(),
             process: process::Process::new(&probes),
             block: block::Block::new(&probes, &registry),
             tcp: tcp::Tcp::new(&probes),
@@ -107,6 +115,7 @@ impl Collector {
         let mut samples = Vec::new();
         if self.probes.is_whole(Family::Sched) {
             self.sched.collect(&self.probes, &owned, taken, &mut samples);
+            self.interference.collect(&self.probes, &owned, &mut samples);
         }
         if self.probes.is_whole(Family::Process) {
             self.process.collect(&self.probes, &owned, &mut samples);
@@ -196,6 +205,7 @@ impl Collector {
         for slot in self.cgroups.take_finished(&self.probes.slots, Instant::now()) {
             self.probes.slots.forget(slot);
             self.sched.forget(&self.probes, slot);
+            self.interference.forget(&self.probes, slot);
             self.process.forget(&self.probes, slot);
             self.tcp.forget(&mut self.probes, slot);
             self.probes.slots.give_back(slot);

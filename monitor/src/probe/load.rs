@@ -10,6 +10,7 @@ use aya_log::EbpfLogger;
 use monitor_common::{
     block::{ADDRESSES_PER_CPU, REQUEST_PLACE_BITS},
     drops::DropCounters,
+    interference::{PAIRS_PER_CPU, WaitPair},
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     tcp::{MAX_CONNECTIONS, MAX_PACKET_DROPS},
@@ -51,6 +52,8 @@ pub struct Probes {
     pub slot_latencies: MappedArray<SlotLatency>,
     /// Births and deaths, at `slot * cpus + cpu`.
     pub slot_processes: MappedArray<SlotProcess>,
+    /// Who waited for whom, in no order, [`PAIRS_PER_CPU`] entries a CPU.
+    pub wait_pairs: MappedArray<WaitPair>,
     /// What is counted per cgroup and block device.
     pub block: BlockPairs,
     /// What is counted of sockets.
@@ -122,6 +125,7 @@ impl Probes {
             slot_times: mapped(&ebpf, "SLOT_TIMES", size("SLOT_TIMES"))?,
             slot_latencies: mapped(&ebpf, "SLOT_LATENCIES", size("SLOT_LATENCIES"))?,
             slot_processes: mapped(&ebpf, "SLOT_PROCESSES", size("SLOT_PROCESSES"))?,
+            wait_pairs: mapped(&ebpf, "WAIT_PAIRS", size("WAIT_PAIRS"))?,
             tunables,
             block: pairs,
             tcp,
@@ -197,6 +201,8 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("THREADS", on(Family::Sched, tunables.thread_mask + 1)),
         ("SLOT_TIMES", on(Family::Sched, slots * tunables.cpus)),
         ("SLOT_LATENCIES", on(Family::Sched, slots * tunables.lanes)),
+        ("TIMELINES", on(Family::Sched, tunables.cpus)),
+        ("WAIT_PAIRS", on(Family::Sched, tunables.cpus * PAIRS_PER_CPU)),
         ("SLOT_PROCESSES", on(Family::Process, slots * tunables.cpus)),
         ("EVENTS", config.event_ring_bytes),
         ("STACKS", on(Family::Profile, config.stack_ring_bytes).max(4096)),

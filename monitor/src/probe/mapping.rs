@@ -13,6 +13,7 @@ use std::{
 use monitor_common::{
     block::{BlockKey, PairCounters, PairLatency},
     drops::DropCounters,
+    interference::WaitPair,
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     tcp::{SlotTcp, SlotTcpLatency},
@@ -33,6 +34,8 @@ unsafe impl Record for SlotTime {}
 unsafe impl Record for SlotLatency {}
 // SAFETY: as above.
 unsafe impl Record for SlotProcess {}
+// SAFETY: as above.
+unsafe impl Record for WaitPair {}
 // SAFETY: as above.
 unsafe impl Record for Thread {}
 // SAFETY: as above.

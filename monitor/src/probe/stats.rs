@@ -61,6 +61,7 @@ pub(super) fn maps(ebpf: &Ebpf) -> Vec<MapStatus> {
     let data = ebpf.maps().filter_map(|(name, map)| match map {
         Map::Array(data)
         | Map::HashMap(data)
+        | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
         | Map::Queue(data)
         | Map::RingBuf(data) => Some((name, data)),

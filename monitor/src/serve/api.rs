@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backend::ErrorKind;
 use crate::{
-    analyze::{Activity, Change, Series},
+    analyze::{Activity, Change, Culprit, Series},
     container::Container,
     metric::{Histogram, Kind, Unit, WallTimeNs},
 };
@@ -194,6 +194,9 @@ pub struct StatesReport {
     pub span_ns: u64,
     /// Where the time went.
     pub activity: Activity,
+    /// Who ran while its threads were `runnable`, most first: waits that ended in the window. Not measured for a process.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waited_for: Vec<Culprit>,
 }
 
 /// An error as the API tells it.

@@ -13,10 +13,11 @@ use super::{
     error::ApiError,
     params::{DEFAULT_DURATION, ListParams, Params, Segment, WindowParams, duration_or},
     routes::Served,
-    subject, window,
+    subject::{self, Names},
+    window,
 };
 use crate::{
-    analyze::{Activity, SubjectWindow, Window, together},
+    analyze::{Activity, SubjectWindow, Window, culprits, together},
     kernel::ids::Tgid,
 };
 
@@ -77,7 +78,9 @@ pub async fn states(
     Segment(query): Segment,
     Params(params): Params<WindowParams>,
 ) -> Answer<StatesReport> {
-    Ok(Json(container(&served, &query, params).await?.states()))
+    Ok(Json(
+        container(&served, &query, params).await?.states(&Names::of(served.backend.registry())),
+    ))
 }
 
 pub async fn process_latency(
@@ -93,7 +96,7 @@ pub async fn process_states(
     Segment(pid): Segment,
     Params(params): Params<WindowParams>,
 ) -> Answer<StatesReport> {
-    Ok(Json(process(&served, &pid, params).await?.states()))
+    Ok(Json(process(&served, &pid, params).await?.states(&Names::of(served.backend.registry()))))
 }
 
 pub async fn host_latency(
@@ -107,7 +110,7 @@ pub async fn host_states(
     State(served): State<Served>,
     Params(params): Params<WindowParams>,
 ) -> Answer<StatesReport> {
-    Ok(Json(host(&served, params).await?.states()))
+    Ok(Json(host(&served, params).await?.states(&Names::of(served.backend.registry()))))
 }
 
 async fn container(served: &Served, query: &str, params: WindowParams) -> Result<Part, ApiError> {
@@ -162,12 +165,13 @@ impl Part {
         }
     }
 
-    fn states(self) -> StatesReport {
+    fn states(self, names: &Names) -> StatesReport {
         let span_ns = span_ns(&self.window);
         StatesReport {
             at: self.window.at,
             span_ns,
             activity: Activity::of(&self.id, &self.part, span_ns),
+            waited_for: culprits(&self.part, |id| names.name(id)),
             about: self.about,
         }
     }

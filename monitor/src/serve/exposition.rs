@@ -126,17 +126,21 @@ fn reduced(histogram: &Histogram) -> Vec<(f64, u64)> {
 struct Labels<'a> {
     container: Option<&'a Container>,
     sample: &'a Sample,
+    names: &'a Names,
 }
+
+/// The label whose value is the id of a container: its name is shown beside it.
+const CULPRIT: &str = "culprit";
 
 impl<'a> Labels<'a> {
     /// `None` for what has no place in the exposition: processes, and what has no name any more.
     fn of(sample: &'a Sample, names: &'a Names) -> Option<Self> {
         match &sample.subject {
-            Subject::Host => Some(Self { container: None, sample }),
+            Subject::Host => Some(Self { container: None, sample, names }),
             Subject::Container(id) if is_process(id) => None,
             Subject::Container(id) => {
                 let container = Some(names.get(id)?.as_ref());
-                Some(Self { container, sample })
+                Some(Self { container, sample, names })
             }
         }
     }
@@ -161,7 +165,12 @@ impl EncodeLabelSet for Labels<'_> {
             }
         }
         for (name, value) in self.sample.metric.labels.iter().zip(&self.sample.labels) {
-            label(encoder, name, value)?;
+            if *name == CULPRIT {
+                label(encoder, CULPRIT, &self.names.name(value))?;
+                label(encoder, "culprit_id", value)?;
+            } else {
+                label(encoder, name, value)?;
+            }
         }
         Ok(())
     }

@@ -40,6 +40,11 @@ impl Names {
         Self { by_id }
     }
 
+    /// What people call the container of an id; the id itself where it is none's.
+    pub fn name(&self, id: &str) -> String {
+        self.get(id).map_or_else(|| id.to_owned(), |container| container.qualified_name())
+    }
+
     /// The container of a subject's id.
     pub fn get(&self, id: &str) -> Option<&Arc<Container>> {
         self.by_id.get(id)

@@ -11,7 +11,7 @@ use super::{
     table::{self, Side},
     text::clean,
 };
-use crate::serve::api::StatesReport;
+use crate::{analyze::Culprit, serve::api::StatesReport};
 
 pub fn states(engine: Engine, arguments: &WindowArguments) -> Result<(), Failure> {
     let report: StatesReport = ask(engine, arguments, "states")?;
@@ -62,7 +62,28 @@ fn draw(report: &StatesReport, columns: usize, has_colours: bool) -> String {
         ("THREADS", Side::Right),
     ];
     text.push_str(&table::draw(&heading, &rows));
+    text.push_str(&draw_culprits(&report.waited_for));
     text
+}
+
+/// Culprits that are shown: the rest is a tail of thousandths.
+const MOST_CULPRITS: usize = 10;
+
+/// Who ran meanwhile; nothing when nobody was waited for.
+fn draw_culprits(culprits: &[Culprit]) -> String {
+    if culprits.is_empty() {
+        return String::new();
+    }
+    let row = |culprit: &Culprit| {
+        vec![clean(&culprit.name), number::share(culprit.share), number::time(culprit.waited_ns)]
+    };
+    let rows: Vec<Vec<String>> = culprits.iter().take(MOST_CULPRITS).map(row).collect();
+    let heading = [
+        ("WHILE RUNNABLE, THE CPU RAN", Side::Left),
+        ("SHARE", Side::Right),
+        ("TIME", Side::Right),
+    ];
+    format!("\n{}", table::draw(&heading, &rows))
 }
 
 #[cfg(test)]
@@ -94,10 +115,18 @@ mod tests {
                 ],
                 stall: Some(0.0),
             },
+            waited_for: vec![Culprit {
+                id: "hog".to_owned(),
+                name: "ho\u{1b}g".to_owned(),
+                waited_ns: 1_000_000_000,
+                share: 1.0,
+            }],
         };
         let text = draw(&report, 80, false);
         assert!(text.contains(&format!("{}{}", "U".repeat(20), ".".repeat(60))), "{text}");
         assert!(text.contains("2.00 threads, 0.500 CPUs, 0 stalled"), "{text}");
         assert!(text.contains("U  running.user  25.0%  1.00s    0.500"), "{text}");
+        let culprits = text.split_once("THE CPU RAN").unwrap().1;
+        assert!(culprits.contains("ho\\u{1b}g") && culprits.contains("1.00s"), "{text}");
     }
 }
