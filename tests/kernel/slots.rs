@@ -81,6 +81,17 @@ fn slots_are_used_again_without_the_time_of_the_dead() -> Result<()> {
     Ok(())
 }
 
+/// Records of a family that is off are not there to be zeroed.
+#[test]
+fn slots_are_given_back_while_the_scheduler_family_is_off() -> Result<()> {
+    let daemon = daemon(&["--disable", "sched"])?;
+    live_and_die("unscheduled", 10)?;
+    // A slot is given back 2 s after the end of its cgroup.
+    sleep(Duration::from_secs(3));
+    daemon.next_tick()?;
+    Ok(())
+}
+
 /// The time of what finds no slot is shown under its own name, and nobody's.
 #[test]
 fn without_a_slot_time_is_unattributed() -> Result<()> {

@@ -234,6 +234,10 @@ impl Sched {
 
     /// Zeroes the records of a slot that nobody has any more.
     pub fn forget(&mut self, probes: &Probes, slot: u32) {
+        // A family that is off has no records.
+        if slot as usize * self.cpus >= probes.slot_times.len() {
+            return;
+        }
         self.slots.remove(&slot);
         // SAFETY: integers only: zero is a value of both.
         let (time, latency): (SlotTime, SlotLatency) =
