@@ -32,11 +32,15 @@ pub enum DropReason {
     PacketDropTableFull,
     /// The table of who waited for whom was full on a CPU: a part of a wait is in no pair.
     InterferenceTableFull,
+    /// The table of threads that wait for memory, or of kills, was full.
+    MemoryTableFull,
+    /// A page fault ended whose beginning was not seen.
+    FaultMissed,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 15;
 
     /// All reasons, in the order of their counters.
     pub const ALL: [Self; Self::COUNT] = [
@@ -53,6 +57,8 @@ impl DropReason {
         Self::ConnectionTableFull,
         Self::PacketDropTableFull,
         Self::InterferenceTableFull,
+        Self::MemoryTableFull,
+        Self::FaultMissed,
     ];
 
     /// The value of the label `reason`.
@@ -71,6 +77,8 @@ impl DropReason {
             Self::ConnectionTableFull => "connection_table_full",
             Self::PacketDropTableFull => "packet_drop_table_full",
             Self::InterferenceTableFull => "interference_table_full",
+            Self::MemoryTableFull => "memory_table_full",
+            Self::FaultMissed => "fault_missed",
         }
     }
 
@@ -94,6 +102,12 @@ impl DropReason {
             Self::InterferenceTableFull => {
                 "more than 1,024 pairs of cgroups share a CPU: who waited for whom is incomplete"
             }
+            Self::MemoryTableFull => {
+                "more than 8192 threads waited for memory at once, or more than 1024 pairs of containers had kills"
+            }
+            Self::FaultMissed => {
+                "it was counted without its time: it began before the daemon, or two threads shared a place"
+            }
         }
     }
 }
@@ -105,7 +119,7 @@ pub struct DropCounters {
     /// Losses by reason.
     pub by_reason: [u64; DropReason::COUNT],
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 3],
+    pub padding: [u64; 1],
 }
 
 const _: () = assert!(size_of::<DropCounters>() == 128);

@@ -177,6 +177,16 @@ offsets! {
     tcp_skb_segments: "tcp_skb_cb" ["tcp_gso_segs"] byte optional;
     /// The socket that a packet belongs to.
     skb_socket: "sk_buff" ["sk"] byte optional;
+    /// The inode whose pages are cached.
+    mapping_host: "address_space" ["host"] byte optional;
+    /// The size of a file.
+    inode_size: "inode" ["i_size"] byte optional;
+    /// The number of an inode.
+    inode_number: "inode" ["i_ino"] byte optional;
+    /// What a folio is, a bit each.
+    folio_flags: "folio" ["flags"] byte optional;
+    /// The order of a large one, in its low 8 bits (6.6 on).
+    folio_flags_1: "folio" ["_flags_1"] byte optional;
     /// The protocol of a packet, in network order.
     skb_protocol: "sk_buff" ["protocol"] byte optional;
 }

@@ -1,7 +1,8 @@
 //! Which records user space may read and write as plain bytes.
 
 use crate::{
-    block::BlockKey, offset::KernelOffsets, sched::Thread, tcp::PacketDropKey, tunable::Tunables,
+    block::BlockKey, memory::OomKey, offset::KernelOffsets, sched::Thread, tcp::PacketDropKey,
+    tunable::Tunables,
 };
 
 // SAFETY: repr(C), integers only, no padding that is not a field of its own, any bytes are a valid value.
@@ -14,3 +15,5 @@ unsafe impl aya::Pod for Tunables {}
 unsafe impl aya::Pod for BlockKey {}
 // SAFETY: as above.
 unsafe impl aya::Pod for PacketDropKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for OomKey {}

@@ -1,6 +1,6 @@
 //! What user space sets before load. The globals are frozen, so the verifier sees constants and prunes what is off.
 
-use crate::state::SYSCALL_LIMIT;
+use crate::{memory::CALL_WORDS, state::SYSCALL_LIMIT};
 
 /// Sizes and choices of one run.
 #[repr(C)]
@@ -36,6 +36,14 @@ pub struct Tunables {
     /// How many arguments the tracepoint of a dropped packet has: the third is the reason (5.17 on), the fourth the socket that
     /// should have got it (6.11 on).
     pub packet_drop_arguments: u32,
+    /// 1 if the tracepoint of an out-of-memory kill has the victim's task as first argument, and not its number (6.10 on).
+    pub victim_is_task: u32,
+    /// 1 if there are tracepoints where a page fault begins.
+    pub fault_has_start: u32,
+    /// System calls that read files, a bit each.
+    pub read_calls: [u32; CALL_WORDS],
+    /// System calls that write to files, a bit each: what they add to the page cache was not missed.
+    pub write_calls: [u32; CALL_WORDS],
 }
 
 /// `block_stats_bit` of a kernel that stamps with a clock it read earlier.
@@ -61,6 +69,10 @@ impl Tunables {
         socket_cgroup_tag: 0,
         retransmit_has_error: 0,
         packet_drop_arguments: 2,
+        victim_is_task: 0,
+        fault_has_start: 0,
+        read_calls: [0; CALL_WORDS],
+        write_calls: [0; CALL_WORDS],
     };
 }
 

@@ -1,11 +1,12 @@
 //! One family's programs on a load that calls them as often as it can, beside the peers that count the same.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use cgscope_tests::FixtureProcess;
 use cgscope_tests::bpf::{StatsGuard, programs_of};
+use cgscope_tests::{FixtureProcess, scratch_dir};
 
 use crate::table::{Samples, ratio};
 use crate::tool::Tool;
@@ -48,6 +49,57 @@ pub fn tcp(rounds: u32, duration: Duration) -> Result<()> {
     bench(&connections, &tools, "tcp_", rounds, duration)
 }
 
+/// By cgroup and mode, how long each page fault took: what ours keep of it.
+const FAULTS: &str = "tracepoint:exceptions:page_fault_user { @at[tid] = nsecs; } \
+    software:minor-faults:1 /@at[tid]/ { @[cgroup] = hist(nsecs - @at[tid]); delete(@at[tid]); }";
+/// By cgroup, how many pages were asked of the page cache.
+const READS: &str = "tracepoint:filemap:mm_filemap_get_pages { @[cgroup] = sum(args->last_index - args->index + 1); }";
+
+/// Memory. The tools of libbpf-tools on the page cache need kprobes or fentry, and on faults there are none: bpftrace, which
+/// compiles what one asks for, is the peer.
+pub fn memory(rounds: u32, duration: Duration) -> Result<()> {
+    // With the scheduler's family on: without it each owner is looked up anew.
+    let ours = Tool::Cgscope;
+    let faults = Load { name: "page faults on fresh memory", run: faults };
+    bench(
+        &faults,
+        &[Tool::Nothing, Tool::Script("bpftrace", FAULTS), ours],
+        "memory_",
+        rounds,
+        duration,
+    )?;
+    let reads = Load { name: "reads of a cached page", run: reads };
+    bench(
+        &reads,
+        &[Tool::Nothing, Tool::Script("bpftrace", READS), ours],
+        "memory_",
+        rounds,
+        duration,
+    )
+}
+
+fn faults(duration: Duration) -> Result<f64> {
+    let truth = use_memory(duration, &["--touch-mb", "64", "--rounds", "1000000"])?;
+    let touch_s = truth["touch_ns"].as_f64().context("touch_ns")? / 1e9;
+    Ok(truth["minor_faults"].as_f64().context("minor_faults")? / touch_s)
+}
+
+fn reads(duration: Duration) -> Result<f64> {
+    let path = scratch_dir().join("cached");
+    fs::write(&path, vec![0x33; 1 << 20])?;
+    let path = path.to_str().context("a path")?;
+    let truth =
+        use_memory(duration, &["--file", path, "--passes", "1000000000", "--bytes", "4096"])?;
+    let wall_s = truth["wall_ns"].as_f64().context("wall_ns")? / 1e9;
+    Ok(truth["read_bytes"].as_f64().context("read_bytes")? / 4096.0 / wall_s)
+}
+
+fn use_memory(duration: Duration, load: &[&str]) -> Result<serde_json::Value> {
+    let seconds = duration.as_secs().to_string();
+    let user = FixtureProcess::start(&[&["memory_user", "--seconds", &seconds], load].concat())?;
+    user.wait_truth(duration + Duration::from_secs(10))
+}
+
 fn messages(duration: Duration) -> Result<f64> {
     let many = ["--connections", "1", "--messages", "1000000000", "--bytes", "100"];
     let (truth, wall_s) = ask(duration, &many)?;
@@ -77,7 +129,7 @@ fn bench(load: &Load, tools: &[Tool], prefix: &str, rounds: u32, duration: Durat
         for turn in 0..tools.len() {
             let (tool, measured) = &mut results[(round + turn) % tools.len()];
             eprintln!("round {} of {rounds}: {}", round + 1, tool.name());
-            let is_ours = matches!(tool, Tool::Family(_));
+            let is_ours = matches!(tool, Tool::Family(_) | Tool::Cgscope);
             visit(*tool, load, duration, measured)?;
             measured.programs.retain(|name, _| !is_ours || name.starts_with(prefix));
         }

@@ -37,6 +37,8 @@ enum Bench {
     Peers(Comparison),
     /// ns a call of the programs on sockets, and messages or connections a second under them: nothing, tcplife, tcpstates, ours
     Tcp(Repetition),
+    /// ns a call of the programs on page faults and the page cache, and both a second under them: nothing, bpftrace, ours
+    Faults(Repetition),
     /// Share of one core that the stack sampler takes while all CPUs are busy
     Sampler(Repetition),
     /// Resident and kernel memory, with and without 100 idle cgroups
@@ -77,6 +79,7 @@ fn main() -> Result<()> {
             run(&[Tool::Nothing, Tool::peer("cpudist"), Tool::peer("runqlat")], &asked)
         }
         Bench::Tcp(asked) => family::tcp(asked.rounds, asked.duration()),
+        Bench::Faults(asked) => family::memory(asked.rounds, asked.duration()),
         Bench::Sampler(asked) => sampler::bench(asked.rounds, asked.duration()),
         Bench::Memory => memory::bench(),
     }

@@ -11,6 +11,8 @@ pub enum Tool {
     Nothing,
     /// A tool of libbpf-tools, without arguments: it observes the whole machine, as we do.
     Peer(&'static str),
+    /// A script of bpftrace that counts the same, by what a table calls it.
+    Script(&'static str, &'static str),
     /// `cgscope run` as a user would start it.
     Cgscope,
     /// The same with one family alone.
@@ -18,7 +20,7 @@ pub enum Tool {
 }
 
 /// Every family that can be off, to have one alone.
-const FAMILIES: [&str; 5] = ["sched", "process", "block", "tcp", "profile"];
+const FAMILIES: [&str; 6] = ["sched", "process", "block", "tcp", "memory", "profile"];
 
 /// A tool at work. Dropping it detaches it.
 pub enum Attached {
@@ -37,7 +39,7 @@ impl Tool {
     pub fn name(self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::Peer(name) => name,
+            Self::Peer(name) | Self::Script(name, _) => name,
             Self::Cgscope => "cgscope",
             Self::Family(name) => name,
         }
@@ -48,6 +50,9 @@ impl Tool {
         Ok(match self {
             Self::Nothing => Attached::Nothing,
             Self::Peer(name) => Attached::Peer(AttachedPeer::start(name, &[])?),
+            Self::Script(_, script) => {
+                Attached::Peer(AttachedPeer::start("bpftrace", &["-e", script])?)
+            }
             Self::Cgscope => Attached::Cgscope(Daemon::start(&[])?),
             Self::Family(name) => {
                 let others = FAMILIES.into_iter().filter(|family| *family != name);

@@ -37,7 +37,7 @@ mod tracepoint_count;
 pub mod truth;
 
 pub use cli::{Output, as_nobody, cli, cli_command, cli_json};
-pub use command::{Captured, run_captured, wait_until};
+pub use command::{Captured, run_captured, run_checked, wait_until};
 pub use container::{Container, ContainerOptions};
 pub use daemon::{Answer, Daemon};
 pub use fixture::{FixtureProcess, fixture_path};

@@ -119,6 +119,11 @@ impl Subject {
         self.0.sum(name, labels)
     }
 
+    /// Whether it has the series `name`.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|series| series.name == name)
+    }
+
     /// Time on a CPU.
     pub fn cpu_ns(&self) -> f64 {
         self.0.sum("cgscope_sched_cpu_seconds_total", &[]) * 1e9

@@ -34,10 +34,11 @@ fn wait_gone((programs, maps): &(BTreeSet<u32>, BTreeSet<u32>)) -> Result<()> {
 /// A recording that is under way, so that perf events are attached.
 fn record_meanwhile(daemon: &Daemon) -> Result<TcpStream> {
     let address = daemon.url().replace("http://", "");
+    let before = perf_events_of(daemon.pid())?;
     let mut stream = TcpStream::connect(&address)?;
     write!(stream, "GET /api/v1/flamegraph?duration=60s HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
     wait_until("the sampler to be attached", Duration::from_secs(5), || {
-        Ok((perf_events_of(daemon.pid())? > 0).then_some(()))
+        Ok((perf_events_of(daemon.pid())? > before).then_some(()))
     })?;
     Ok(stream)
 }

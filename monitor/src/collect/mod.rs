@@ -6,6 +6,7 @@
 mod block;
 mod cgroup;
 mod interference;
+mod memory;
 mod process;
 mod profile;
 mod sched;
@@ -30,6 +31,7 @@ pub static DESCRIPTORS: &[&[&Descriptor]] = &[
     process::DESCRIPTORS,
     block::DESCRIPTORS,
     tcp::DESCRIPTORS,
+    memory::DESCRIPTORS,
 ];
 
 /// A slot and whom its numbers belong to.
@@ -52,6 +54,7 @@ pub struct Collector {
     process: process::Process,
     block: block::Block,
     tcp: tcp::Tcp,
+    memory: memory::Memory,
     watches: [Option<Arc<str>>; WATCH_SLOTS as usize],
     /// Whose each watch was last.
     watched_last: [Option<Arc<str>>; WATCH_SLOTS as usize],
@@ -67,6 +70,7 @@ impl Collector {
             process: process::Process::new(&probes),
             block: block::Block::new(&probes, &registry),
             tcp: tcp::Tcp::new(&probes),
+            memory: memory::Memory::new(&probes),
             watches: Default::default(),
             watched_last: Default::default(),
             probes,
@@ -122,6 +126,7 @@ impl Collector {
         }
         self.block.collect(&mut self.probes, &self.registry, &mut samples);
         self.tcp.collect(&self.probes, &owned, &mut samples);
+        self.memory.collect(&self.probes, &self.registry, &owned, &mut samples);
         self.recycle();
         (taken, samples)
     }
@@ -208,6 +213,7 @@ impl Collector {
             self.interference.forget(&self.probes, slot);
             self.process.forget(&self.probes, slot);
             self.tcp.forget(&mut self.probes, slot);
+            self.memory.forget(&mut self.probes, slot);
             self.probes.slots.give_back(slot);
         }
     }

@@ -91,7 +91,7 @@ fn metrics_of(family: Family) -> Vec<String> {
     match family {
         Family::Profile => vec!["flame graphs".into()],
         Family::Cgroup => vec!["names of containers that live less than five seconds".into()],
-        Family::Sched | Family::Process | Family::Block | Family::Tcp => {
+        Family::Sched | Family::Process | Family::Block | Family::Tcp | Family::Memory => {
             let prefix = format!("cgscope_{family}_");
             let is_of_family = |name: &String| {
                 name.starts_with(&prefix)

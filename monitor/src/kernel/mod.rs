@@ -2,6 +2,7 @@
 //! is to mount tracefs.
 
 pub mod btf;
+pub mod cgroup_memory;
 pub mod cgroupfs;
 pub mod cpus;
 pub mod features;

@@ -8,7 +8,7 @@ use monitor_common::{
     tunable::{IDENTITY_V2, Tunables},
 };
 
-use super::{ProbeError, block, tcp};
+use super::{ProbeError, block, memory, syscall_class, tcp};
 use crate::kernel::{btf, cpus};
 
 /// A group of programs that is switched on and off as one.
@@ -24,14 +24,23 @@ pub enum Family {
     Block,
     /// Sockets: bytes, connections, retransmissions, resets, dropped packets.
     Tcp,
+    /// Faults, use of the page cache, waits for memory, out-of-memory kills.
+    Memory,
     /// Stack samples of the CPU clock.
     Profile,
 }
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 6] =
-        [Self::Sched, Self::Cgroup, Self::Process, Self::Block, Self::Tcp, Self::Profile];
+    pub const ALL: [Self; 7] = [
+        Self::Sched,
+        Self::Cgroup,
+        Self::Process,
+        Self::Block,
+        Self::Tcp,
+        Self::Memory,
+        Self::Profile,
+    ];
 
     /// Its name on the command line and in `doctor`.
     pub const fn name(self) -> &'static str {
@@ -41,6 +50,7 @@ impl Family {
             Self::Process => "process",
             Self::Block => "block",
             Self::Tcp => "tcp",
+            Self::Memory => "memory",
             Self::Profile => "profile",
         }
     }
@@ -171,6 +181,10 @@ impl Config {
             socket_cgroup_tag: tcp::cgroup_tag(btf),
             retransmit_has_error: tcp::retransmit_has_error(btf),
             packet_drop_arguments: tcp::packet_drop_arguments(btf),
+            victim_is_task: memory::victim_is_task(btf),
+            fault_has_start: memory::fault_has_start(btf),
+            read_calls: syscall_class::read_calls(),
+            write_calls: syscall_class::write_calls(),
             cpus,
             lanes,
             thread_mask: self.thread_entries()? - 1,

@@ -11,6 +11,7 @@ use monitor_common::{
     block::{ADDRESSES_PER_CPU, REQUEST_PLACE_BITS},
     drops::DropCounters,
     interference::{PAIRS_PER_CPU, WaitPair},
+    memory::{CACHE_READS, FAULT_STARTS, MAX_OOM_PAIRS, MAX_STALLS},
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     tcp::{MAX_CONNECTIONS, MAX_PACKET_DROPS},
@@ -22,6 +23,7 @@ use super::{
     StackReader,
     block::{self, BlockPairs},
     failure::chain,
+    memory::MemoryMaps,
     offsets, program, stats, syscall_class,
     tcp::{self, TcpMaps},
 };
@@ -58,6 +60,8 @@ pub struct Probes {
     pub block: BlockPairs,
     /// What is counted of sockets.
     pub tcp: TcpMaps,
+    /// What is counted of memory.
+    pub memory: MemoryMaps,
     /// Which cgroup has which slot.
     pub slots: Slots,
 }
@@ -114,6 +118,7 @@ impl Probes {
         )?;
         let size = |name: &str| sizes.iter().find(|(n, _)| *n == name).map_or(1, |(_, size)| *size);
         let pairs = BlockPairs::new(&mut ebpf, size)?;
+        let memory = MemoryMaps::new(&mut ebpf, size)?;
         let tcp = TcpMaps::new(&mut ebpf, size, packet_drop_reasons)?;
         let mut probes = Self {
             programs: Vec::new(),
@@ -129,6 +134,7 @@ impl Probes {
             tunables,
             block: pairs,
             tcp,
+            memory,
             slots,
             ebpf,
         };
@@ -194,6 +200,12 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("SLOT_TCP_LATENCIES", on(Family::Tcp, slots * tunables.block_lanes)),
         ("CONNECTIONS", on(Family::Tcp, MAX_CONNECTIONS)),
         ("PACKET_DROPS", on(Family::Tcp, MAX_PACKET_DROPS)),
+        ("SLOT_MEMORY", on(Family::Memory, slots * tunables.cpus)),
+        ("SLOT_MEMORY_WAITS", on(Family::Memory, slots * tunables.block_lanes)),
+        ("STALLS", on(Family::Memory, MAX_STALLS)),
+        ("FAULTS", on(Family::Memory, 2 * FAULT_STARTS)),
+        ("CACHE_READ", on(Family::Memory, CACHE_READS)),
+        ("OOM_KILLS", on(Family::Memory, MAX_OOM_PAIRS)),
         ("CGROUP_SLOTS", config.max_cgroups),
         ("FREE_SLOTS", config.max_cgroups),
         ("DROPS", tunables.cpus),

@@ -14,6 +14,7 @@ use monitor_common::{
     block::{BlockKey, PairCounters, PairLatency},
     drops::DropCounters,
     interference::WaitPair,
+    memory::{SlotMemory, SlotMemoryWaits},
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     tcp::{SlotTcp, SlotTcpLatency},
@@ -48,6 +49,10 @@ unsafe impl Record for PairLatency {}
 unsafe impl Record for SlotTcp {}
 // SAFETY: as above.
 unsafe impl Record for SlotTcpLatency {}
+// SAFETY: as above.
+unsafe impl Record for SlotMemory {}
+// SAFETY: as above.
+unsafe impl Record for SlotMemoryWaits {}
 
 /// A mapped array of `T`.
 #[derive(Debug)]

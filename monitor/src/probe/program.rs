@@ -7,10 +7,14 @@ use std::io;
 
 use aya::{
     Btf, Ebpf,
-    programs::{BtfTracePoint, Iter, PerfEvent, Program, ProgramError, RawTracePoint},
+    programs::{
+        BtfTracePoint, Iter, PerfEvent, Program, ProgramError, RawTracePoint,
+        perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
+    },
 };
 
 use super::{Family, HookChoice, failure::chain};
+use crate::kernel::cpus;
 
 /// How a program is hooked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +27,19 @@ pub(super) enum Hook {
     Iter(&'static str),
     /// Attached by each recording to its own clock.
     PerfEvent,
+    /// Each page fault that ends, on every CPU.
+    Fault(FaultKind),
     /// Run by the daemon before it reads.
     OnDemand,
+}
+
+/// How a page fault ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// Settled from memory.
+    Minor,
+    /// It waited for a disk.
+    Major,
 }
 
 impl Hook {
@@ -33,7 +48,7 @@ impl Hook {
             Self::TpBtf(_) => "tp_btf",
             Self::RawTp(_) => "raw_tp",
             Self::Iter(_) => "iter",
-            Self::PerfEvent => "perf_event",
+            Self::PerfEvent | Self::Fault(_) => "perf_event",
             Self::OnDemand => "on demand",
         }
     }
@@ -43,6 +58,8 @@ impl Hook {
         match self {
             Self::TpBtf(target) | Self::RawTp(target) | Self::Iter(target) => target,
             Self::PerfEvent => "cpu-clock",
+            Self::Fault(FaultKind::Minor) => "minor-faults",
+            Self::Fault(FaultKind::Major) => "major-faults",
             Self::OnDemand => "each tick",
         }
     }
@@ -246,6 +263,104 @@ pub(super) const TASKS: &[Task] = &[
         candidates: &[("tcp_sockets", Hook::Iter("task_file"))],
     },
     Task {
+        family: Family::Memory,
+        name: "memory_fault_user",
+        candidates: &[
+            ("memory_fault_user", Hook::TpBtf("page_fault_user")),
+            ("memory_fault_user_raw", Hook::RawTp("page_fault_user")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_fault_kernel",
+        candidates: &[
+            ("memory_fault_kernel", Hook::TpBtf("page_fault_kernel")),
+            ("memory_fault_kernel_raw", Hook::RawTp("page_fault_kernel")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_fault_minor",
+        candidates: &[("memory_fault_minor", Hook::Fault(FaultKind::Minor))],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_fault_major",
+        candidates: &[("memory_fault_major", Hook::Fault(FaultKind::Major))],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_cache_read",
+        candidates: &[
+            ("memory_cache_read", Hook::TpBtf("mm_filemap_get_pages")),
+            ("memory_cache_read_raw", Hook::RawTp("mm_filemap_get_pages")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_cache_add",
+        candidates: &[
+            ("memory_cache_add", Hook::TpBtf("mm_filemap_add_to_page_cache")),
+            ("memory_cache_add_raw", Hook::RawTp("mm_filemap_add_to_page_cache")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_reclaim_begin",
+        candidates: &[
+            ("memory_reclaim_begin", Hook::TpBtf("mm_vmscan_direct_reclaim_begin")),
+            ("memory_reclaim_begin_raw", Hook::RawTp("mm_vmscan_direct_reclaim_begin")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_reclaim_end",
+        candidates: &[
+            ("memory_reclaim_end", Hook::TpBtf("mm_vmscan_direct_reclaim_end")),
+            ("memory_reclaim_end_raw", Hook::RawTp("mm_vmscan_direct_reclaim_end")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_limit_begin",
+        candidates: &[
+            ("memory_limit_begin", Hook::TpBtf("mm_vmscan_memcg_reclaim_begin")),
+            ("memory_limit_begin_raw", Hook::RawTp("mm_vmscan_memcg_reclaim_begin")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_limit_end",
+        candidates: &[
+            ("memory_limit_end", Hook::TpBtf("mm_vmscan_memcg_reclaim_end")),
+            ("memory_limit_end_raw", Hook::RawTp("mm_vmscan_memcg_reclaim_end")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_compact_begin",
+        candidates: &[
+            ("memory_compact_begin", Hook::TpBtf("mm_compaction_begin")),
+            ("memory_compact_begin_raw", Hook::RawTp("mm_compaction_begin")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_compact_end",
+        candidates: &[
+            ("memory_compact_end", Hook::TpBtf("mm_compaction_end")),
+            ("memory_compact_end_raw", Hook::RawTp("mm_compaction_end")),
+        ],
+    },
+    Task {
+        family: Family::Memory,
+        name: "memory_oom",
+        candidates: &[
+            ("memory_oom", Hook::TpBtf("mark_victim")),
+            ("memory_oom_raw", Hook::RawTp("mark_victim")),
+        ],
+    },
+    Task {
         family: Family::Profile,
         name: "profile_sample",
         candidates: &[("profile_sample", Hook::PerfEvent)],
@@ -355,7 +470,9 @@ fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> Result<(), String
             <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load)
         }
         Hook::Iter(target) => <&mut Iter>::try_from(program).and_then(|p| p.load(target, btf)),
-        Hook::PerfEvent => <&mut PerfEvent>::try_from(program).and_then(PerfEvent::load),
+        Hook::PerfEvent | Hook::Fault(_) => {
+            <&mut PerfEvent>::try_from(program).and_then(PerfEvent::load)
+        }
     };
     result.map_err(|error| shorten(&error))
 }
@@ -370,9 +487,29 @@ fn attach(ebpf: &mut Ebpf, name: &str, hook: Hook) -> Result<(), String> {
             <&mut RawTracePoint>::try_from(program).and_then(|p| p.attach(target).map(drop))
         }
         Hook::Iter(_) => return run_iterator(program),
+        Hook::Fault(kind) => return attach_to_faults(program, kind),
         Hook::PerfEvent | Hook::OnDemand => Ok(()),
     };
     result.map_err(|error| shorten(&error))
+}
+
+/// Each fault is an event: a period of 1. A CPU that refuses is a refusal of all: half the faults would be a wrong number.
+fn attach_to_faults(program: &mut Program, kind: FaultKind) -> Result<(), String> {
+    let program: &mut PerfEvent = program.try_into().map_err(|e: ProgramError| chain(&e))?;
+    let event = match kind {
+        FaultKind::Minor => SoftwareEvent::PageFaultsMin,
+        FaultKind::Major => SoftwareEvent::PageFaultsMaj,
+    };
+    for cpu in cpus::online().map_err(|e| e.to_string())? {
+        let scope = PerfEventScope::AllProcessesOneCpu { cpu };
+        let config = PerfEventConfig::Software(event);
+        if let Err(error) = program.attach(config, scope, SamplePolicy::Period(1), false) {
+            // What is attached goes with the program.
+            let reason = format!("CPU {cpu}: {}", shorten(&error));
+            return program.unload().map_or_else(|e| Err(chain(&e)), |()| Err(reason));
+        }
+    }
+    Ok(())
 }
 
 /// Runs an iterator over all there is, once, and detaches it.

@@ -2,6 +2,7 @@
 
 use libc as c;
 use monitor_common::{
+    memory::CALL_WORDS,
     state::{SYSCALL_LIMIT, SyscallClass},
     tunable::SyscallClasses,
 };
@@ -86,6 +87,49 @@ const IO_PGETEVENTS: c::c_long = if cfg!(target_arch = "x86_64") { 333 } else { 
 const EPOLL_PWAIT2: c::c_long = 441;
 const FUTEX_WAITV: c::c_long = 449;
 const FUTEX_WAIT: c::c_long = 455;
+
+/// Calls that read files, and do nothing else with the page cache.
+const READ: &[c::c_long] = &[
+    c::SYS_read,
+    c::SYS_readv,
+    c::SYS_pread64,
+    c::SYS_preadv,
+    c::SYS_preadv2,
+    c::SYS_sendfile,
+    c::SYS_splice,
+    c::SYS_readahead,
+    c::SYS_fadvise64,
+];
+
+/// Calls that write to files: pages they add to the page cache were made, not missed.
+const WRITE: &[c::c_long] = &[
+    c::SYS_write,
+    c::SYS_writev,
+    c::SYS_pwrite64,
+    c::SYS_pwritev,
+    c::SYS_pwritev2,
+    c::SYS_fallocate,
+    c::SYS_ftruncate,
+    c::SYS_truncate,
+];
+
+/// [`READ`], a bit each.
+pub fn read_calls() -> [u32; CALL_WORDS] {
+    bits(READ)
+}
+
+/// [`WRITE`], a bit each.
+pub fn write_calls() -> [u32; CALL_WORDS] {
+    bits(WRITE)
+}
+
+fn bits(calls: &[c::c_long]) -> [u32; CALL_WORDS] {
+    let mut words = [0; CALL_WORDS];
+    for &call in calls {
+        words[call as usize / 32] |= 1 << (call & 31);
+    }
+    words
+}
 
 /// The table the kernel half is loaded with.
 pub fn table() -> SyscallClasses {

@@ -121,6 +121,63 @@ descriptor!(
     "Memory by kind; the kinds overlap and do not sum to the total."
 );
 descriptor!(
+    PAGE_FAULTS,
+    "cgscope_host_page_faults_total",
+    "page faults",
+    Count,
+    Counter,
+    &["kind"],
+    "/proc/vmstat",
+    "2.6",
+    "Page faults that were settled from memory (minor), and that waited for a disk (major)."
+);
+descriptor!(
+    RECLAIMED_PAGES,
+    "cgscope_host_reclaimed_pages_total",
+    "reclaimed",
+    Count,
+    Counter,
+    &["by"],
+    "/proc/vmstat",
+    "3.4",
+    "Pages that were freed to be used otherwise: by the kernel's thread for that (kswapd), by threads that wanted memory \
+     themselves, limits of cgroups included (direct), by others (other)."
+);
+descriptor!(
+    MEMORY_STALLS,
+    "cgscope_host_memory_stalls_total",
+    "memory stalls",
+    Count,
+    Counter,
+    &["reason"],
+    "/proc/vmstat",
+    "4.10",
+    "How often a thread had to free memory itself because the host was short (reclaim), or to move pages for a large one \
+     (compaction)."
+);
+descriptor!(
+    SWAPPED_PAGES,
+    "cgscope_host_swapped_pages_total",
+    "swapping",
+    Count,
+    Counter,
+    &["direction"],
+    "/proc/vmstat",
+    "2.6",
+    "Pages swapped in and out."
+);
+descriptor!(
+    OOM_KILLS,
+    "cgscope_host_oom_kills_total",
+    "OOM kills",
+    Count,
+    Counter,
+    &[],
+    "/proc/vmstat",
+    "4.13",
+    "Processes that the kernel killed for want of memory, in cgroups or on the whole host."
+);
+descriptor!(
     PRESSURE,
     "cgscope_host_pressure_seconds_total",
     "pressure",
@@ -143,6 +200,11 @@ pub static DESCRIPTORS: &[&Descriptor] = &[
     &PROCESSES,
     &THREADS,
     &MEMORY,
+    &PAGE_FAULTS,
+    &RECLAIMED_PAGES,
+    &MEMORY_STALLS,
+    &SWAPPED_PAGES,
+    &OOM_KILLS,
     &PRESSURE,
 ];
 

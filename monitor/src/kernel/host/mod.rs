@@ -1,4 +1,4 @@
-//! What the host as a whole does, from procfs: CPU time by mode, load, memory, interrupts, pressure.
+//! What the host as a whole does, from procfs: CPU time by mode, load, memory and what is done for it, interrupts, pressure.
 //!
 //! Contract: each source has its own interval and health, and one that fails never stops the others. A value that cannot be
 //! read is no sample; one that is not due yet is repeated. Time is integer nanoseconds, converted exactly.
@@ -14,6 +14,7 @@ mod source;
 mod stat;
 #[cfg(test)]
 mod tests;
+mod vmstat;
 
 pub use metrics::DESCRIPTORS;
 pub use reader::Host;

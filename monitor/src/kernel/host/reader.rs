@@ -10,6 +10,7 @@ use super::{
     softirqs::Softirqs,
     source::Source,
     stat::{self, Stat},
+    vmstat::Vmstat,
 };
 use crate::metric::{KtimeNs, Sample};
 
@@ -43,6 +44,7 @@ impl Host {
             Source::new("pressure", SLOW, 2, Pressure::new(proc)),
             Source::new("softirqs", SLOW, 3, Softirqs::new(proc)),
             Source::new("meminfo", SLOW, 4, Meminfo::new(proc)),
+            Source::new("vmstat", SLOW, 5, Vmstat::new(proc)),
         ];
         sources.sort_by_key(Source::priority);
         Self { sources }

@@ -22,6 +22,19 @@ softirq 855932 0 111798 104 12755 305325 0 261 135536 0 290153
 
 const SOFTIRQS: &str = "                    CPU0       CPU1       \n          HI:          0          0\n       TIMER:      52198      59600\n      NET_RX:       5165       7590\n";
 
+const VMSTAT: &str = "\
+nr_free_pages 4763456
+allocstall_dma 0
+allocstall_normal 5
+allocstall_movable 7
+pgfault 172352773
+pgmajfault 94428
+pgsteal_kswapd 11
+pgsteal_direct 22
+compact_stall 3
+oom_kill 18
+";
+
 /// A /proc as this host's was, without pressure.
 fn recorded() -> TempDir {
     let proc = TempDir::new().expect("a temporary directory");
@@ -29,6 +42,7 @@ fn recorded() -> TempDir {
     write(&proc, "loadavg", "0.24 1.14 1.42 2/84 25866\n");
     write(&proc, "softirqs", SOFTIRQS);
     write(&proc, "meminfo", "MemTotal:       24684084 kB\nMemAvailable:   24231420 kB\n");
+    write(&proc, "vmstat", VMSTAT);
     proc
 }
 
@@ -72,6 +86,12 @@ fn recorded_files_give_what_they_say() {
     assert_eq!(counter("cgscope_host_interrupts_total", &[]), 1_825_252);
     assert_eq!(counter("cgscope_host_forks_total", &[]), 58_317);
     assert_eq!(counter("cgscope_host_softirqs_total", &["net_rx"]), 5_165 + 7_590);
+    assert_eq!(counter("cgscope_host_page_faults_total", &["minor"]), 172_352_773 - 94_428);
+    assert_eq!(counter("cgscope_host_page_faults_total", &["major"]), 94_428);
+    assert_eq!(counter("cgscope_host_reclaimed_pages_total", &["direct"]), 22);
+    assert_eq!(counter("cgscope_host_memory_stalls_total", &["reclaim"]), 12);
+    assert_eq!(counter("cgscope_host_memory_stalls_total", &["compaction"]), 3);
+    assert_eq!(counter("cgscope_host_oom_kills_total", &[]), 18);
     assert_eq!(gauge("cgscope_host_processes", &["running"]), 2.0);
     assert_eq!(gauge("cgscope_host_processes", &["blocked"]), 1.0);
     assert_eq!(gauge("cgscope_host_load", &["5m"]), 1.14);
@@ -90,6 +110,8 @@ fn what_this_kernel_lacks_is_absent_and_not_zero() {
     let samples = collect(&mut host, 0);
     assert!(samples.iter().all(|s| s.metric.name != "cgscope_host_pressure_seconds_total"));
     assert!(find(&samples, "cgscope_host_memory_bytes", &["dirty"]).is_none());
+    assert!(find(&samples, "cgscope_host_swapped_pages_total", &["in"]).is_none());
+    assert!(find(&samples, "cgscope_host_reclaimed_pages_total", &["other"]).is_none());
     let pressure = source(&host, "pressure");
     assert_eq!(pressure.health, Health::Absent);
     assert!(pressure.last_error.is_some_and(|error| error.contains("CONFIG_PSI")));
