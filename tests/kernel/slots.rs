@@ -15,8 +15,12 @@ use crate::common::daemon;
 fn live_and_die(name: &str, burn_ms: u64) -> Result<(String, u64)> {
     let cgroup = PlainCgroup::new(name)?;
     let mut child = waiting_process(burn_ms)?;
-    cgroup.add(child.id())?;
     // As a runtime does it: the process sleeps while it is moved, and goes on in its cgroup.
+    cgscope_tests::wait_until("the process to read", Duration::from_secs(5), || {
+        let call = std::fs::read_to_string(format!("/proc/{}/syscall", child.id()))?;
+        Ok(call.starts_with(&format!("{} 0x0 ", libc::SYS_read)).then_some(()))
+    })?;
+    cgroup.add(child.id())?;
     child.stdin.take().context("stdin")?.write_all(b"go\n")?;
     ensure!(child.wait()?.success(), "the load failed");
     let usage_us = truth::cpu_stat(cgroup.path())?["usage_usec"];
