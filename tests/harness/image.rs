@@ -27,6 +27,8 @@ const APPLETS: [&str; 10] =
 pub(crate) fn podman() -> Command {
     let mut command = Command::new("podman");
     command.args(["--runtime", "/usr/sbin/runc", "--cgroup-manager=cgroupfs"]);
+    // Its monitor leaves a file `oom` where it was started when memory ends.
+    command.current_dir(scratch_dir());
     command
 }
 

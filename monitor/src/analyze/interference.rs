@@ -54,7 +54,7 @@ mod tests {
         unit: Unit::Seconds,
         kind: Kind::Counter,
         scope: Scope::Container,
-        labels: &["culprit"],
+        labels: &["culprit_id"],
         source: "",
         kernel_floor: "",
     };

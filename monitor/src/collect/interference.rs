@@ -27,7 +27,7 @@ static WAITED_FOR: Descriptor = Descriptor {
     unit: Unit::Seconds,
     kind: Kind::Counter,
     scope: Scope::Container,
-    labels: &["culprit"],
+    labels: &["culprit_id"],
     source: "tracepoints sched:sched_switch, sched_wakeup, sched_wakeup_new",
     kernel_floor: "5.8",
 };

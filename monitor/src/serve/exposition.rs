@@ -129,8 +129,8 @@ struct Labels<'a> {
     names: &'a Names,
 }
 
-/// The label whose value is the id of a container: its name is shown beside it.
-const CULPRIT: &str = "culprit";
+/// The label whose value is the id of a container: its name is shown beside it, as `culprit`.
+const CULPRIT_ID: &str = "culprit_id";
 
 impl<'a> Labels<'a> {
     /// `None` for what has no place in the exposition: processes, and what has no name any more.
@@ -165,12 +165,10 @@ impl EncodeLabelSet for Labels<'_> {
             }
         }
         for (name, value) in self.sample.metric.labels.iter().zip(&self.sample.labels) {
-            if *name == CULPRIT {
-                label(encoder, CULPRIT, &self.names.name(value))?;
-                label(encoder, "culprit_id", value)?;
-            } else {
-                label(encoder, name, value)?;
+            if *name == CULPRIT_ID {
+                label(encoder, "culprit", &self.names.name(value))?;
             }
+            label(encoder, name, value)?;
         }
         Ok(())
     }
