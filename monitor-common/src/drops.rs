@@ -36,11 +36,13 @@ pub enum DropReason {
     MemoryTableFull,
     /// A page fault ended whose beginning was not seen.
     FaultMissed,
+    /// A system call returned whose beginning was not seen.
+    CallMissed,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 
     /// All reasons, in the order of their counters.
     pub const ALL: [Self; Self::COUNT] = [
@@ -59,6 +61,7 @@ impl DropReason {
         Self::InterferenceTableFull,
         Self::MemoryTableFull,
         Self::FaultMissed,
+        Self::CallMissed,
     ];
 
     /// The value of the label `reason`.
@@ -79,6 +82,7 @@ impl DropReason {
             Self::InterferenceTableFull => "interference_table_full",
             Self::MemoryTableFull => "memory_table_full",
             Self::FaultMissed => "fault_missed",
+            Self::CallMissed => "call_missed",
         }
     }
 
@@ -108,6 +112,9 @@ impl DropReason {
             Self::FaultMissed => {
                 "it was counted without its time: it began before the daemon, or two threads shared a place"
             }
+            Self::CallMissed => {
+                "it was counted without its time: it began before the daemon, or --max-threads is too small"
+            }
         }
     }
 }
@@ -119,7 +126,7 @@ pub struct DropCounters {
     /// Losses by reason.
     pub by_reason: [u64; DropReason::COUNT],
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 1],
+    pub padding: [u64; 8],
 }
 
-const _: () = assert!(size_of::<DropCounters>() == 128);
+const _: () = assert!(size_of::<DropCounters>() == 192);

@@ -16,6 +16,7 @@ pub mod process;
 pub mod sched;
 pub mod stack;
 pub mod state;
+pub mod syscall;
 pub mod tcp;
 pub mod tunable;
 

@@ -113,6 +113,8 @@ offsets! {
     kernfs_id: "kernfs_node" ["id"] byte required;
     /// System call number at entry, negative outside one.
     regs_syscall: "pt_regs" ["orig_ax", "syscallno"] byte optional;
+    /// The code segment, which tells 32-bit code.
+    regs_cs: "pt_regs" ["cs"] byte optional;
     /// First argument at entry.
     regs_argument0: "pt_regs" ["di", "orig_x0"] byte optional;
     /// The descriptor table.

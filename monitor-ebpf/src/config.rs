@@ -8,6 +8,7 @@ use core::mem::MaybeUninit;
 use monitor_common::{
     offset::KernelOffsets,
     state::SYSCALL_LIMIT,
+    syscall::CallClasses,
     tunable::{SyscallClasses, Tunables},
 };
 
@@ -22,6 +23,10 @@ pub static TUNABLES: MaybeUninit<Tunables> = MaybeUninit::new(Tunables::DEFAULT)
 /// The class of each system call of this architecture.
 #[unsafe(no_mangle)]
 pub static SYSCALL_CLASSES: MaybeUninit<SyscallClasses> = MaybeUninit::new([0; SYSCALL_LIMIT]);
+
+/// What each system call of this architecture is for.
+#[unsafe(no_mangle)]
+pub static CALL_CLASSES: MaybeUninit<CallClasses> = MaybeUninit::new([0; SYSCALL_LIMIT]);
 
 /// The offset of a kernel member, as a constant to the verifier.
 macro_rules! offset {

@@ -1,6 +1,6 @@
 //! The kernel half of cgscope: one object, one file per hook family, each program loaded and attached on its own.
 //!
-//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`], [`memory`]. What they share: [`kernel`] (reading kernel
+//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`], [`memory`], [`syscall`]. What they share: [`kernel`] (reading kernel
 //! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`socket`], [`thread`] (the state of
 //! each thread), [`interference`] (whom it waited for), [`histogram`], [`atomic`], [`drops`].
 #![no_std]
@@ -23,6 +23,7 @@ mod profile;
 mod sched;
 mod slot;
 mod socket;
+mod syscall;
 mod tcp;
 mod thread;
 mod wait;

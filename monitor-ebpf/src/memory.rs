@@ -30,7 +30,7 @@ use crate::{
     config::{offset, tunable},
     drops, histogram,
     kernel::{self, Direct, Probe, Read, Task, pointer},
-    slot, thread,
+    slot,
 };
 
 /// Counters, at `slot * cpus + cpu`.
@@ -162,14 +162,7 @@ fn now_ns() -> u64 {
 /// The slot of the running thread.
 #[inline(always)]
 fn current_slot() -> u32 {
-    let task = kernel::current();
-    // An inlined lookup where a cgroup's is a hash; its entry changes at switches only, and it is running.
-    if let Some(thread) = thread::known(task.tid()) {
-        if thread.cgroups == task.cgroups() {
-            return thread.slot;
-        }
-    }
-    slot::of_task(task, task.cgroup_id())
+    slot::of_current(kernel::current())
 }
 
 #[inline(always)]

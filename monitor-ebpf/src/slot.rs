@@ -15,7 +15,8 @@ use monitor_common::{
 
 use crate::{
     drops, event,
-    kernel::{Read, Task},
+    kernel::{Direct, Read, Task},
+    thread,
 };
 
 /// Cgroup id to slot.
@@ -39,6 +40,18 @@ pub fn of_task<R: Read>(task: Task<R>, cgroup_id: u64) -> u32 {
         return SLOT_UNATTRIBUTED;
     }
     of_cgroup(cgroup_id)
+}
+
+/// The slot of the running thread.
+#[inline(always)]
+pub fn of_current(task: Task<Direct>) -> u32 {
+    // An inlined lookup where a cgroup's is a hash; its entry changes at switches only, and it is running.
+    if let Some(thread) = thread::known(task.tid()) {
+        if thread.cgroups == task.cgroups() {
+            return thread.slot;
+        }
+    }
+    of_task(task, task.cgroup_id())
 }
 
 /// The slot of a cgroup that has one.

@@ -73,6 +73,7 @@ fn help_and_type_are_what_the_reference_says() -> Result<()> {
             "cgscope_tcp_",
             "cgscope_udp_",
             "cgscope_memory_",
+            "cgscope_syscall_",
             "cgscope_host_cache",
         ];
         let may_lack = may_lack.iter().any(|start| name.starts_with(start));

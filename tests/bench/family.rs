@@ -100,6 +100,21 @@ fn use_memory(duration: Duration, load: &[&str]) -> Result<serde_json::Value> {
     user.wait_truth(duration + Duration::from_secs(10))
 }
 
+/// System calls. `syscount -L` keeps the sum of times by call of the whole host, ours distributions by class and container.
+pub fn syscall(rounds: u32, duration: Duration) -> Result<()> {
+    let calls = Load { name: "calls that do nothing", run: calls };
+    let tools = [Tool::Nothing, Tool::peer("syscount -L"), Tool::With("syscall")];
+    bench(&calls, &tools, "syscall_", rounds, duration)
+}
+
+fn calls(duration: Duration) -> Result<f64> {
+    let seconds = duration.as_secs().to_string();
+    let load = ["syscall_heavy", "--seconds", &seconds, "--getppid", "1000", "--failing", "0"];
+    let truth = FixtureProcess::start(&load)?.wait_truth(duration + Duration::from_secs(10))?;
+    let wall_s = truth["wall_ns"].as_f64().context("wall_ns")? / 1e9;
+    Ok(truth["getppids"].as_f64().context("getppids")? / wall_s)
+}
+
 fn messages(duration: Duration) -> Result<f64> {
     let many = ["--connections", "1", "--messages", "1000000000", "--bytes", "100"];
     let (truth, wall_s) = ask(duration, &many)?;
@@ -129,7 +144,7 @@ fn bench(load: &Load, tools: &[Tool], prefix: &str, rounds: u32, duration: Durat
         for turn in 0..tools.len() {
             let (tool, measured) = &mut results[(round + turn) % tools.len()];
             eprintln!("round {} of {rounds}: {}", round + 1, tool.name());
-            let is_ours = matches!(tool, Tool::Family(_) | Tool::Cgscope);
+            let is_ours = matches!(tool, Tool::Family(_) | Tool::With(_) | Tool::Cgscope);
             visit(*tool, load, duration, measured)?;
             measured.programs.retain(|name, _| !is_ours || name.starts_with(prefix));
         }

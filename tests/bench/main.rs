@@ -39,6 +39,8 @@ enum Bench {
     Tcp(Repetition),
     /// ns a call of the programs on page faults and the page cache, and both a second under them: nothing, bpftrace, ours
     Faults(Repetition),
+    /// ns a call of the programs on system calls, and calls a second under them: nothing, syscount, ours
+    Syscalls(Repetition),
     /// Share of one core that the stack sampler takes while all CPUs are busy
     Sampler(Repetition),
     /// Resident and kernel memory, with and without 100 idle cgroups
@@ -80,6 +82,7 @@ fn main() -> Result<()> {
         }
         Bench::Tcp(asked) => family::tcp(asked.rounds, asked.duration()),
         Bench::Faults(asked) => family::memory(asked.rounds, asked.duration()),
+        Bench::Syscalls(asked) => family::syscall(asked.rounds, asked.duration()),
         Bench::Sampler(asked) => sampler::bench(asked.rounds, asked.duration()),
         Bench::Memory => memory::bench(),
     }

@@ -9,12 +9,14 @@ use cgscope_tests::peer::AttachedPeer;
 pub enum Tool {
     /// The baseline.
     Nothing,
-    /// A tool of libbpf-tools, without arguments: it observes the whole machine, as we do.
+    /// A tool of libbpf-tools with its arguments, if any: it observes the whole machine, as we do.
     Peer(&'static str),
     /// A script of bpftrace that counts the same, by what a table calls it.
     Script(&'static str, &'static str),
     /// `cgscope run` as a user would start it.
     Cgscope,
+    /// The same with a family that is not on by itself.
+    With(&'static str),
     /// The same with one family alone.
     Family(&'static str),
 }
@@ -40,7 +42,7 @@ impl Tool {
         match self {
             Self::Nothing => "nothing",
             Self::Peer(name) | Self::Script(name, _) => name,
-            Self::Cgscope => "cgscope",
+            Self::Cgscope | Self::With(_) => "cgscope",
             Self::Family(name) => name,
         }
     }
@@ -49,11 +51,15 @@ impl Tool {
     pub fn attach(self) -> Result<Attached> {
         Ok(match self {
             Self::Nothing => Attached::Nothing,
-            Self::Peer(name) => Attached::Peer(AttachedPeer::start(name, &[])?),
+            Self::Peer(line) => {
+                let words: Vec<&str> = line.split(' ').collect();
+                Attached::Peer(AttachedPeer::start(words[0], &words[1..])?)
+            }
             Self::Script(_, script) => {
                 Attached::Peer(AttachedPeer::start("bpftrace", &["-e", script])?)
             }
             Self::Cgscope => Attached::Cgscope(Daemon::start(&[])?),
+            Self::With(family) => Attached::Cgscope(Daemon::start(&["--enable", family])?),
             Self::Family(name) => {
                 let others = FAMILIES.into_iter().filter(|family| *family != name);
                 let flags: Vec<&str> = others.flat_map(|family| ["--disable", family]).collect();

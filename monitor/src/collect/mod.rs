@@ -10,6 +10,7 @@ mod memory;
 mod process;
 mod profile;
 mod sched;
+mod syscall;
 mod tcp;
 
 use std::{sync::Arc, time::Instant};
@@ -32,6 +33,7 @@ pub static DESCRIPTORS: &[&[&Descriptor]] = &[
     block::DESCRIPTORS,
     tcp::DESCRIPTORS,
     memory::DESCRIPTORS,
+    syscall::DESCRIPTORS,
 ];
 
 /// A slot and whom its numbers belong to.
@@ -55,6 +57,7 @@ pub struct Collector {
     block: block::Block,
     tcp: tcp::Tcp,
     memory: memory::Memory,
+    syscall: syscall::Syscall,
     watches: [Option<Arc<str>>; WATCH_SLOTS as usize],
     /// Whose each watch was last.
     watched_last: [Option<Arc<str>>; WATCH_SLOTS as usize],
@@ -71,6 +74,7 @@ impl Collector {
             block: block::Block::new(&probes, &registry),
             tcp: tcp::Tcp::new(&probes),
             memory: memory::Memory::new(&probes),
+            syscall: syscall::Syscall::new(&probes),
             watches: Default::default(),
             watched_last: Default::default(),
             probes,
@@ -127,6 +131,7 @@ impl Collector {
         self.block.collect(&mut self.probes, &self.registry, &mut samples);
         self.tcp.collect(&self.probes, &owned, &mut samples);
         self.memory.collect(&self.probes, &self.registry, &owned, &mut samples);
+        self.syscall.collect(&self.probes, &owned, &mut samples);
         self.recycle();
         (taken, samples)
     }
@@ -214,6 +219,7 @@ impl Collector {
             self.process.forget(&self.probes, slot);
             self.tcp.forget(&mut self.probes, slot);
             self.memory.forget(&mut self.probes, slot);
+            self.syscall.forget(&self.probes, slot);
             self.probes.slots.give_back(slot);
         }
     }

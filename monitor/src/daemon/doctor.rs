@@ -26,6 +26,17 @@ pub(super) fn report(
         remedy: format!("leave out --disable {family}"),
         metrics_affected: metrics_of(*family),
     }));
+    let is_asked = |f: &&Family| {
+        f.is_default()
+            || options.enabled.iter().chain(&options.disabled).any(|name| name == f.name())
+    };
+    checks.extend(Family::ALL.iter().filter(|family| !is_asked(family)).map(|family| Check {
+        name: format!("family {family}"),
+        status: CheckStatus::Ok,
+        detail: format!("off unless asked for: --enable {family}"),
+        remedy: String::new(),
+        metrics_affected: vec![],
+    }));
     checks.extend(probes.missing_members.iter().map(|member| Check {
         name: format!("kernel member {member}"),
         status: CheckStatus::Degraded,
@@ -91,7 +102,12 @@ fn metrics_of(family: Family) -> Vec<String> {
     match family {
         Family::Profile => vec!["flame graphs".into()],
         Family::Cgroup => vec!["names of containers that live less than five seconds".into()],
-        Family::Sched | Family::Process | Family::Block | Family::Tcp | Family::Memory => {
+        Family::Sched
+        | Family::Process
+        | Family::Block
+        | Family::Tcp
+        | Family::Memory
+        | Family::Syscall => {
             let prefix = format!("cgscope_{family}_");
             let is_of_family = |name: &String| {
                 name.starts_with(&prefix)

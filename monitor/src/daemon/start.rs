@@ -113,10 +113,9 @@ fn hierarchy(choice: &IdentityChoice) -> Result<CgroupTree, BackendError> {
 }
 
 fn config(options: &EngineOptions, tree: &CgroupTree) -> Result<Config, BackendError> {
-    if let Some(unknown) = options
-        .disabled
-        .iter()
-        .find(|name| !Family::ALL.iter().any(|family| family.name() == **name))
+    let mut named = options.disabled.iter().chain(&options.enabled);
+    if let Some(unknown) =
+        named.find(|name| !Family::ALL.iter().any(|family| family.name() == **name))
     {
         let names: Vec<_> = Family::ALL.iter().map(|family| family.name()).collect();
         return Err(BackendError::Invalid {
@@ -124,7 +123,11 @@ fn config(options: &EngineOptions, tree: &CgroupTree) -> Result<Config, BackendE
             remedy: format!("name one of {}", names.join(", ")),
         });
     }
-    let is_on = |family: &Family| !options.disabled.iter().any(|name| name == family.name());
+    let is_in = |names: &[String], family: &Family| names.iter().any(|n| n == family.name());
+    let is_on = |family: &Family| {
+        (family.is_default() || is_in(&options.enabled, family))
+            && !is_in(&options.disabled, family)
+    };
     Ok(Config {
         families: Family::ALL.into_iter().filter(is_on).collect(),
         max_cgroups: options.max_cgroups,

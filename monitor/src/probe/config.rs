@@ -26,19 +26,22 @@ pub enum Family {
     Tcp,
     /// Faults, use of the page cache, waits for memory, out-of-memory kills.
     Memory,
+    /// System calls. Off unless asked for: every call of the host pays for it.
+    Syscall,
     /// Stack samples of the CPU clock.
     Profile,
 }
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Sched,
         Self::Cgroup,
         Self::Process,
         Self::Block,
         Self::Tcp,
         Self::Memory,
+        Self::Syscall,
         Self::Profile,
     ];
 
@@ -51,8 +54,14 @@ impl Family {
             Self::Block => "block",
             Self::Tcp => "tcp",
             Self::Memory => "memory",
+            Self::Syscall => "syscall",
             Self::Profile => "profile",
         }
+    }
+
+    /// Whether it is on unless it is switched off.
+    pub const fn is_default(self) -> bool {
+        !matches!(self, Self::Syscall)
     }
 }
 
@@ -116,7 +125,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            families: Family::ALL.to_vec(),
+            families: Family::ALL.into_iter().filter(|family| family.is_default()).collect(),
             max_cgroups: 1_024,
             max_threads: 0,
             event_ring_bytes: 256 << 10,

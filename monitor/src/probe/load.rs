@@ -24,7 +24,9 @@ use super::{
     block::{self, BlockPairs},
     failure::chain,
     memory::MemoryMaps,
-    offsets, program, stats, syscall_class,
+    offsets, program, stats,
+    syscall::{self, SyscallMaps},
+    syscall_class,
     tcp::{self, TcpMaps},
 };
 use crate::{kernel::btf, metric::KtimeNs};
@@ -62,6 +64,8 @@ pub struct Probes {
     pub tcp: TcpMaps,
     /// What is counted of memory.
     pub memory: MemoryMaps,
+    /// What is counted of system calls.
+    pub syscall: SyscallMaps,
     /// Which cgroup has which slot.
     pub slots: Slots,
 }
@@ -97,13 +101,15 @@ impl Probes {
         drop(types);
 
         let classes = syscall_class::table();
+        let call_classes = syscall::table();
         let sizes = map_sizes(config, &tunables)?;
         let mut loader = EbpfLoader::new();
         loader
             .btf(None)
             .override_global("OFFSETS", &kernel_offsets, true)
             .override_global("TUNABLES", &tunables, true)
-            .override_global("SYSCALL_CLASSES", &classes[..], true);
+            .override_global("SYSCALL_CLASSES", &classes[..], true)
+            .override_global("CALL_CLASSES", &call_classes[..], true);
         loader.override_global("AYA_LOG_LEVEL", &config.kernel_log_level, true);
         for (name, entries) in &sizes {
             loader.map_max_entries(name, *entries);
@@ -119,6 +125,7 @@ impl Probes {
         let size = |name: &str| sizes.iter().find(|(n, _)| *n == name).map_or(1, |(_, size)| *size);
         let pairs = BlockPairs::new(&mut ebpf, size)?;
         let memory = MemoryMaps::new(&mut ebpf, size)?;
+        let syscall = SyscallMaps::new(&ebpf, size)?;
         let tcp = TcpMaps::new(&mut ebpf, size, packet_drop_reasons)?;
         let mut probes = Self {
             programs: Vec::new(),
@@ -135,6 +142,7 @@ impl Probes {
             block: pairs,
             tcp,
             memory,
+            syscall,
             slots,
             ebpf,
         };
@@ -206,6 +214,9 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("FAULTS", on(Family::Memory, 2 * FAULT_STARTS)),
         ("CACHE_READ", on(Family::Memory, CACHE_READS)),
         ("OOM_KILLS", on(Family::Memory, MAX_OOM_PAIRS)),
+        ("SLOT_SYSCALL", on(Family::Syscall, slots * tunables.cpus)),
+        ("SLOT_SYSCALL_LATENCY", on(Family::Syscall, slots * tunables.block_lanes)),
+        ("CALLS", on(Family::Syscall, tunables.thread_mask + 1)),
         ("CGROUP_SLOTS", config.max_cgroups),
         ("FREE_SLOTS", config.max_cgroups),
         ("DROPS", tunables.cpus),

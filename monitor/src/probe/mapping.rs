@@ -17,6 +17,7 @@ use monitor_common::{
     memory::{SlotMemory, SlotMemoryWaits},
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
+    syscall::{SlotSyscall, SlotSyscallLatency},
     tcp::{SlotTcp, SlotTcpLatency},
 };
 
@@ -53,6 +54,10 @@ unsafe impl Record for SlotTcpLatency {}
 unsafe impl Record for SlotMemory {}
 // SAFETY: as above.
 unsafe impl Record for SlotMemoryWaits {}
+// SAFETY: as above.
+unsafe impl Record for SlotSyscall {}
+// SAFETY: as above.
+unsafe impl Record for SlotSyscallLatency {}
 
 /// A mapped array of `T`.
 #[derive(Debug)]

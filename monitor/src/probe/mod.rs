@@ -18,6 +18,7 @@ mod settle;
 mod slots;
 mod stack;
 mod stats;
+mod syscall;
 mod syscall_class;
 mod tcp;
 
@@ -33,4 +34,5 @@ pub use sampler::{Sampler, SamplerLink, period_ns};
 pub use slots::Slots;
 pub use stack::{StackReader, StackRecord};
 pub use stats::{MapStatus, ProgramCost, measure};
+pub use syscall::SyscallMaps;
 pub use tcp::TcpMaps;

@@ -361,6 +361,22 @@ pub(super) const TASKS: &[Task] = &[
         ],
     },
     Task {
+        family: Family::Syscall,
+        name: "syscall_enter",
+        candidates: &[
+            ("syscall_enter", Hook::TpBtf("sys_enter")),
+            ("syscall_enter_raw", Hook::RawTp("sys_enter")),
+        ],
+    },
+    Task {
+        family: Family::Syscall,
+        name: "syscall_exit",
+        candidates: &[
+            ("syscall_exit", Hook::TpBtf("sys_exit")),
+            ("syscall_exit_raw", Hook::RawTp("sys_exit")),
+        ],
+    },
+    Task {
         family: Family::Profile,
         name: "profile_sample",
         candidates: &[("profile_sample", Hook::PerfEvent)],

@@ -29,6 +29,8 @@ pub struct EngineOptions {
     pub kernel_log: KernelLog,
     /// Families of programs that stay off.
     pub disabled: Vec<String>,
+    /// Families of programs that are on besides those that are by themselves.
+    pub enabled: Vec<String>,
 }
 
 impl Default for EngineOptions {
@@ -45,6 +47,7 @@ impl Default for EngineOptions {
             identity: IdentityChoice::Auto,
             kernel_log: KernelLog::Off,
             disabled: vec![],
+            enabled: vec![],
         }
     }
 }

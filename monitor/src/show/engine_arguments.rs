@@ -83,6 +83,16 @@ pub struct EngineArguments {
         value_delimiter = ','
     )]
     pub disable: Vec<String>,
+
+    /// Families of kernel programs that are on besides the usual ones, separated by commas: syscall
+    #[arg(
+        long,
+        value_name = "FAMILY",
+        env = "CGSCOPE_ENABLE",
+        hide_short_help = true,
+        value_delimiter = ','
+    )]
+    pub enable: Vec<String>,
 }
 
 impl EngineArguments {
@@ -100,6 +110,7 @@ impl EngineArguments {
             identity: self.identity.clone(),
             kernel_log: self.kernel_log,
             disabled: self.disable.clone(),
+            enabled: self.enable.clone(),
         }
     }
 }
