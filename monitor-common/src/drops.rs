@@ -38,11 +38,14 @@ pub enum DropReason {
     FaultMissed,
     /// A system call returned whose beginning was not seen.
     CallMissed,
+    /// The outermost callers of a sampled user stack are missing, or were looked for by frame pointers only. The sample itself was
+    /// kept, and says why.
+    StackTruncated,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     /// All reasons, in the order of their counters.
     pub const ALL: [Self; Self::COUNT] = [
@@ -62,6 +65,7 @@ impl DropReason {
         Self::MemoryTableFull,
         Self::FaultMissed,
         Self::CallMissed,
+        Self::StackTruncated,
     ];
 
     /// The value of the label `reason`.
@@ -83,6 +87,7 @@ impl DropReason {
             Self::MemoryTableFull => "memory_table_full",
             Self::FaultMissed => "fault_missed",
             Self::CallMissed => "call_missed",
+            Self::StackTruncated => "stack_truncated",
         }
     }
 
@@ -115,6 +120,7 @@ impl DropReason {
             Self::CallMissed => {
                 "it was counted without its time: it began before the daemon, or --max-threads is too small"
             }
+            Self::StackTruncated => "a frame in the flame graph says why",
         }
     }
 }
@@ -126,7 +132,7 @@ pub struct DropCounters {
     /// Losses by reason.
     pub by_reason: [u64; DropReason::COUNT],
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 8],
+    pub padding: [u64; 7],
 }
 
 const _: () = assert!(size_of::<DropCounters>() == 192);

@@ -19,6 +19,7 @@ pub mod state;
 pub mod syscall;
 pub mod tcp;
 pub mod tunable;
+pub mod unwind;
 
 #[cfg(feature = "user")]
 mod pod;

@@ -117,6 +117,16 @@ offsets! {
     regs_cs: "pt_regs" ["cs"] byte optional;
     /// First argument at entry.
     regs_argument0: "pt_regs" ["di", "orig_x0"] byte optional;
+    /// User instruction pointer.
+    regs_ip: "pt_regs" ["ip", "pc"] byte optional;
+    /// User stack pointer.
+    regs_sp: "pt_regs" ["sp"] byte optional;
+    /// User frame pointer; arm64 has it among its numbered registers.
+    regs_bp: "pt_regs" ["bp", "sp"] byte optional;
+    /// The address space of a process.
+    task_mm: "task_struct" ["mm"] byte required;
+    /// Where the stack of its program began.
+    mm_start_stack: "mm_struct" ["start_stack"] byte optional;
     /// The descriptor table.
     files_fdt: "files_struct" ["fdt"] byte optional;
     /// Its array of open files.

@@ -1,7 +1,9 @@
 //! What the stack ring carries: one sample, its head followed by the kernel frames and then the user frames, innermost
 //! first, 8 bytes each.
 
-/// Most frames kept of each half of a stack (the kernel's own limit, `kernel.perf_event_max_stack`).
+use crate::unwind::MAX_USER_FRAMES;
+
+/// Most frames kept of what the kernel walks itself (the kernel's own limit, `kernel.perf_event_max_stack`).
 pub const MAX_FRAMES: usize = 127;
 
 /// The head of a sample.
@@ -26,11 +28,17 @@ pub struct StackHeader {
     pub user_bytes: u32,
     /// 1 if the thread is a kernel thread.
     pub is_kernel_thread: u32,
+    /// How the walk of the user frames ended: a [`crate::unwind::WalkEnd`].
+    pub walk_end: u32,
+    /// Explicit padding.
+    pub padding: u32,
+    /// `mm->start_stack`: it is random at each exec, and tells the programs apart that one process runs; 0 where not known.
+    pub start_stack: u64,
     /// The thread's name.
     pub comm: [u8; 16],
 }
 
-const _: () = assert!(size_of::<StackHeader>() == 64);
+const _: () = assert!(size_of::<StackHeader>() == 80);
 
 /// A sample with room for the longest stacks, as the kernel half builds it.
 #[repr(C)]
@@ -39,5 +47,5 @@ pub struct StackSample {
     /// Head.
     pub header: StackHeader,
     /// Frames: the kernel's, then at once the user's.
-    pub frames: [u64; 2 * MAX_FRAMES],
+    pub frames: [u64; MAX_FRAMES + MAX_USER_FRAMES + 1],
 }

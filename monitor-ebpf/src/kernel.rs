@@ -242,6 +242,19 @@ pub fn current() -> Task<Direct> {
     Task::new(unsafe { bpf_get_current_task_btf() }.cast())
 }
 
+/// Where the stack of the program began that a process runs; `None` if it has no memory any more, 0 where the kernel does not say.
+#[inline(always)]
+pub fn start_stack(task: Task<Direct>) -> Option<u64> {
+    let mm = pointer::<Direct>(task.as_ptr(), offset!(task_mm));
+    if mm.is_null() {
+        None
+    } else if offset!(mm_start_stack) == ABSENT {
+        Some(0)
+    } else {
+        Some(Direct::at(mm, offset!(mm_start_stack)))
+    }
+}
+
 /// The user registers of a thread at its entry to the kernel. `task` must be a pointer the verifier has typed.
 #[inline(always)]
 pub fn user_registers(task: Task<Direct>) -> *const c_void {

@@ -2,7 +2,8 @@
 //!
 //! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`], [`memory`], [`syscall`]. What they share: [`kernel`] (reading kernel
 //! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`socket`], [`thread`] (the state of
-//! each thread), [`interference`] (whom it waited for), [`histogram`], [`atomic`], [`drops`].
+//! each thread), [`interference`] (whom it waited for), [`histogram`], [`unwind`] (user stacks without frame pointers), [`atomic`],
+//! [`drops`].
 #![no_std]
 // Inline assembly for BPF is not stable: the build sets RUSTC_BOOTSTRAP, as for `-Z build-std`.
 #![feature(asm_experimental_arch)]
@@ -26,6 +27,7 @@ mod socket;
 mod syscall;
 mod tcp;
 mod thread;
+mod unwind;
 mod wait;
 
 /// The licence the kernel asks for: GPL-only helpers (`bpf_probe_read_kernel`, `bpf_get_stack`) need it.

@@ -18,7 +18,7 @@ use crate::{
     config::{offset, tunable},
     event,
     kernel::{Direct, Read, Task},
-    slot,
+    slot, unwind,
 };
 
 /// Births and deaths, at `slot * cpus + cpu`.
@@ -37,6 +37,7 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
         record.clones += u64::from(!is_process);
     });
     if is_process {
+        unwind::inherit(parent.tgid(), child.tgid());
         announce(child, EventKind::Fork, parent.tgid());
     }
     0

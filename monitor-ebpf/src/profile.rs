@@ -15,9 +15,14 @@ use aya_ebpf::{
 use monitor_common::{
     drops::DropReason,
     stack::{MAX_FRAMES, StackHeader, StackSample},
+    unwind::{MAX_USER_FRAMES, WalkEnd},
 };
 
-use crate::{drops, kernel, process};
+use crate::{
+    drops,
+    kernel::{self, Direct, Task},
+    process, unwind,
+};
 
 /// Sized at load.
 #[map]
@@ -25,23 +30,53 @@ static STACKS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
 /// Where a sample is put together: too large for the stack.
 #[map]
-static STACK_SCRATCH: PerCpuArray<StackSample> = PerCpuArray::with_max_entries(1, 0);
+static STACK_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// What a sample is put together in.
+#[repr(C)]
+pub struct Scratch {
+    pub sample: StackSample,
+    pub walk: unwind::Walk,
+}
 
 const BPF_F_USER_STACK: u64 = 1 << 8;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const HALF_BYTES: u32 = (MAX_FRAMES * 8) as u32;
+const USER_BYTES: u32 = (MAX_USER_FRAMES * 8) as u32;
+
+/// What this CPU has.
+#[inline(always)]
+pub fn scratch() -> Option<*mut Scratch> {
+    STACK_SCRATCH.get_ptr_mut(0)
+}
 
 /// Takes one sample of the thread that runs; the idle task is nobody.
 #[perf_event]
 pub fn profile_sample(ctx: PerfEventContext) -> i32 {
+    sample(&ctx, WalkEnd::UnknownProcess, unwind::walk)
+}
+
+/// The same for kernels that refuse walks by tables: by frame pointers only.
+#[perf_event]
+pub fn profile_sample_plain(ctx: PerfEventContext) -> i32 {
+    sample(&ctx, WalkEnd::FramePointers, |_, _, _| None)
+}
+
+#[inline(always)]
+fn sample(
+    ctx: &PerfEventContext,
+    without_tables: WalkEnd,
+    walk: impl Fn(Task<Direct>, u64, u32) -> Option<(u32, u32)>,
+) -> i32 {
     let task = kernel::current();
     let tid = task.tid();
     if tid == 0 {
         return 0;
     }
-    let Some(sample) = STACK_SCRATCH.get_ptr_mut(0) else { return 0 };
+    let Some(scratch) = scratch() else { return 0 };
     // SAFETY: the record of this CPU; samples of one CPU do not nest.
     unsafe {
+        let sample = &raw mut (*scratch).sample;
         let frames = (&raw mut (*sample).frames).cast::<u8>();
         let kernel_bytes = bpf_get_stack(ctx.as_ptr(), frames.cast(), HALF_BYTES, 0);
         // A thread interrupted in user mode has no kernel half: the helper says -EFAULT.
@@ -49,12 +84,25 @@ pub fn profile_sample(ctx: PerfEventContext) -> i32 {
         if kernel_bytes > HALF_BYTES {
             return 0;
         }
-        let user = frames.add(kernel_bytes as usize);
         let is_kernel_thread = task.is_kernel_thread();
-        let user_bytes = bpf_get_stack(ctx.as_ptr(), user.cast(), HALF_BYTES, BPF_F_USER_STACK);
-        let user_bytes = if user_bytes > 0 { user_bytes as u32 } else { 0 };
-        if user_bytes > HALF_BYTES {
+        // A thread on its way out has no memory any more, and no user stack: nothing is missing.
+        let start_stack = kernel::start_stack(task);
+        let (user_bytes, walk_end) = if is_kernel_thread || start_stack.is_none() {
+            (0, WalkEnd::Complete as u32)
+        } else if let Some((user_frames, end)) =
+            walk(task, start_stack.unwrap_or(0), kernel_bytes / 8)
+        {
+            (user_frames * 8, end)
+        } else {
+            let user = frames.add(kernel_bytes as usize);
+            let bytes = bpf_get_stack(ctx.as_ptr(), user.cast(), HALF_BYTES, BPF_F_USER_STACK);
+            (if bytes > 0 { bytes as u32 } else { 0 }, without_tables as u32)
+        };
+        if user_bytes > USER_BYTES {
             return 0;
+        }
+        if walk_end != WalkEnd::Complete as u32 {
+            drops::count(DropReason::StackTruncated);
         }
         if kernel_bytes + user_bytes == 0 {
             drops::count(DropReason::StackUnreadable);
@@ -69,6 +117,9 @@ pub fn profile_sample(ctx: PerfEventContext) -> i32 {
             kernel_bytes,
             user_bytes,
             is_kernel_thread: u32::from(is_kernel_thread),
+            walk_end,
+            padding: 0,
+            start_stack: start_stack.unwrap_or(0),
             comm: process::comm(task),
         };
         let bytes = size_of::<StackHeader>() as u32 + kernel_bytes + user_bytes;

@@ -31,6 +31,7 @@ use crate::{
     },
     store::Live,
     symbol::Symbols,
+    unwind::Unwinder,
 };
 
 /// How often the event ring is read between ticks: at 256 KB it holds 5,000 process events.
@@ -50,6 +51,7 @@ struct Shared {
     registry: Arc<Registry>,
     live: Live,
     symbols: Symbols,
+    unwinder: Unwinder,
     costs: Mutex<report::Costs>,
     options: crate::serve::EngineOptions,
     is_ending: AtomicBool,
@@ -62,8 +64,20 @@ impl Shared {
 
     fn read_events(&self) {
         self.collector().read_events(|event| match event {
-            Event::Executed { tgid } => self.symbols.replaced(*tgid),
-            Event::Exited { tgid } => self.symbols.forget(*tgid),
+            Event::Forked { tgid, parent } => {
+                if self.unwinder.is_active() {
+                    self.symbols.forked(*tgid, *parent);
+                }
+                self.unwinder.forked(*tgid, *parent);
+            }
+            Event::Executed { tgid } => {
+                self.symbols.replaced(*tgid);
+                self.unwinder.executed(*tgid);
+            }
+            Event::Exited { tgid } => {
+                self.symbols.forget(*tgid);
+                self.unwinder.exited(*tgid);
+            }
             _ => {}
         });
     }
@@ -110,13 +124,17 @@ impl Backend for Engine {
 
     fn probes(&self) -> ProbesReport {
         let mut costs = self.shared.costs.lock().unwrap_or_else(PoisonError::into_inner);
-        costs.report(self.shared.collector().probes())
+        ProbesReport {
+            unwind: Some(self.shared.unwinder.stats()),
+            ..costs.report(self.shared.collector().probes())
+        }
     }
 
     fn doctor(&self) -> DoctorReport {
         doctor::report(
             self.shared.collector().probes(),
             &self.shared.registry,
+            &self.shared.unwinder.stats(),
             &self.shared.options,
         )
     }

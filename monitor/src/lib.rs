@@ -21,3 +21,4 @@ pub mod serve;
 pub mod show;
 pub mod store;
 pub mod symbol;
+pub mod unwind;

@@ -8,15 +8,17 @@ use crate::{
         EngineOptions,
         report::{Check, CheckStatus, DoctorReport},
     },
+    unwind::UnwindStats,
 };
 
 /// Looks at everything anew.
 pub(super) fn report(
     probes: &Probes,
     registry: &Registry,
+    unwind: &UnwindStats,
     options: &EngineOptions,
 ) -> DoctorReport {
-    let mut checks = vec![identity(registry)];
+    let mut checks = vec![identity(registry), unwind_tables(unwind)];
     checks.extend(probes.programs.iter().map(program));
     let off = Family::ALL.iter().filter(|f| options.disabled.iter().any(|name| name == f.name()));
     checks.extend(off.map(|family| Check {
@@ -70,6 +72,35 @@ fn identity(registry: &Registry) -> Check {
         detail: format!("{} at {}: {}", tree.hierarchy, tree.mount.display(), tree.reason),
         remedy: String::new(),
         metrics_affected: vec![],
+    }
+}
+
+/// How much of their room the unwind tables have, and whether it was enough so far.
+fn unwind_tables(stats: &UnwindStats) -> Check {
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let mut detail = format!(
+        "{} tables in {:.1} of {:.1} MiB",
+        stats.tables,
+        mib(stats.used_bytes),
+        mib(stats.limit_bytes)
+    );
+    if stats.is_active {
+        detail += &format!(", for {} processes", stats.processes);
+    }
+    if stats.evicted > 0 {
+        detail += &format!(", {} dropped for others", stats.evicted);
+    }
+    let is_short = stats.refused > 0;
+    if is_short {
+        detail += &format!(", {} found no room", stats.refused);
+    }
+    let when_short = |text: &str| if is_short { text.to_owned() } else { String::new() };
+    Check {
+        name: "unwind tables".into(),
+        status: if is_short { CheckStatus::Degraded } else { CheckStatus::Ok },
+        detail,
+        remedy: when_short("raise --unwind-table-size"),
+        metrics_affected: if is_short { vec!["flame graphs".into()] } else { vec![] },
     }
 }
 

@@ -17,13 +17,29 @@ use crate::{
     probe::{Sampler, SamplerLink, StackReader, StackRecord},
     profile::{Profile, ProfileKind, Samples, Weight},
     serve::{BackendError, BoxFuture, ProfileRequest, Target},
-    symbol::{RawStack, Symbols},
+    symbol::{Program, RawStack, Symbols, Tgid, WalkEnd},
+    unwind::Unwinder,
 };
 
 /// How often the ring is read while someone records. 4 MB hold 100 ms of 10 kHz on 32 CPUs.
 const READ_INTERVAL: Duration = Duration::from_millis(50);
 /// How often it is looked whether someone records.
 const IDLE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What recordings go by.
+pub(super) struct Parts {
+    pub registry: Arc<Registry>,
+    pub symbols: Symbols,
+    pub unwinder: Unwinder,
+}
+
+/// What recordings ask of the rest of the daemon.
+pub(super) struct News {
+    /// How many samples the ring has lost since the start.
+    pub lost: Box<dyn Fn() -> u64 + Send + Sync>,
+    /// Reads the events of processes up to now.
+    pub catch_up: Box<dyn Fn() + Send + Sync>,
+}
 
 /// Starts recordings.
 #[derive(Clone)]
@@ -37,8 +53,8 @@ struct State {
     sessions: Mutex<Sessions>,
     registry: Arc<Registry>,
     symbols: Symbols,
-    /// How many samples the ring has lost since the start.
-    lost: Box<dyn Fn() -> u64 + Send + Sync>,
+    unwinder: Unwinder,
+    news: News,
 }
 
 #[derive(Default)]
@@ -74,17 +90,18 @@ impl Recorder {
     pub fn start(
         reader: StackReader,
         sampler: Option<Sampler>,
-        registry: Arc<Registry>,
-        symbols: Symbols,
-        lost: impl Fn() -> u64 + Send + Sync + 'static,
+        parts: Parts,
+        news: News,
     ) -> io::Result<Self> {
+        let Parts { registry, symbols, unwinder } = parts;
         let state = Arc::new(State {
             sampler: Mutex::new(sampler),
             reader: Mutex::new(reader),
             sessions: Mutex::default(),
             registry,
             symbols,
-            lost: Box::new(lost),
+            unwinder,
+            news,
         });
         // The thread ends with the last handle of the state.
         let weak = Arc::downgrade(&state);
@@ -92,6 +109,8 @@ impl Recorder {
             while let Some(state) = weak.upgrade() {
                 let is_recording = !state.sessions().running.is_empty();
                 if is_recording {
+                    // Births come before the samples of those who were born.
+                    (state.news.catch_up)();
                     state.read();
                 }
                 drop(state);
@@ -104,12 +123,20 @@ impl Recorder {
     pub fn profile(&self, request: ProfileRequest) -> BoxFuture<Result<Profile, BackendError>> {
         let state = Arc::clone(&self.state);
         Box::pin(async move {
+            let first = match request.target {
+                Target::Process(tgid) => Some(tgid),
+                Target::All | Target::Container(_) => None,
+            };
+            let following = state.unwinder.begin(first).await;
             let session = State::begin(&state, &request)?;
             // What was sampled, and not what was asked for: a busy machine ends a sleep late.
             let (started_at, began) = (SystemTime::now(), Instant::now());
             tokio::time::sleep(request.duration).await;
             let lasted = began.elapsed();
             let ended = session.end();
+            // Who was forked and who runs another program must be known before addresses are named.
+            (state.news.catch_up)();
+            drop(following);
             let stacks: Vec<_> =
                 ended.stacks().iter().map(|stack| RawStack::clone(stack)).collect();
             let frames = state.symbols.resolve(stacks.clone()).await;
@@ -138,7 +165,7 @@ impl State {
         // What lies in the ring from before is nobody's.
         this.read();
         // Before the sampler is attached: what it loses from its first sample on is part of the recording.
-        let lost_before = (this.lost)();
+        let lost_before = (this.news.lost)();
         let sampler = this.sampler(request.frequency_hz)?;
         let session = Session {
             target: request.target.clone(),
@@ -185,6 +212,7 @@ impl State {
     fn read(&self) {
         let mut reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sessions = self.sessions();
+        let mut seen: HashMap<Tgid, bool> = HashMap::new();
         reader.drain(|sample| {
             if sessions.running.is_empty() {
                 return;
@@ -192,14 +220,18 @@ impl State {
             let container = attribute(&sample, &self.registry);
             if !sample.is_kernel_thread {
                 self.symbols.observe(sample.tgid);
+                *seen.entry(sample.tgid).or_default() |=
+                    matches!(sample.end, WalkEnd::UnknownProcess | WalkEnd::NoMapping);
             }
             let comm = sessions.intern(&sample.comm);
             for session in sessions.running.values_mut().filter(|s| s.wants(&sample, &container)) {
                 session.samples.record(
                     RawStack {
                         tgid: sample.tgid,
+                        program: Program(sample.start_stack),
                         kernel: sample.kernel.clone(),
                         user: sample.user.clone(),
+                        end: sample.end,
                     },
                     Some(sample.tid),
                     Arc::clone(&comm),
@@ -208,6 +240,19 @@ impl State {
                 );
             }
         });
+        drop(sessions);
+        self.tell_unwinder(&seen);
+    }
+
+    /// Tells the unwinder who ran, and whom it should look at.
+    fn tell_unwinder(&self, seen: &HashMap<Tgid, bool>) {
+        let of = |wanted: &dyn Fn(bool) -> bool| {
+            let chosen = seen.iter().filter(|(_, is_unknown)| wanted(**is_unknown));
+            chosen.map(|(tgid, _)| *tgid).collect::<Vec<_>>()
+        };
+        if !seen.is_empty() {
+            self.unwinder.seen(of(&|_| true), of(&|is_unknown| is_unknown));
+        }
     }
 
     /// The names of the containers that were sampled, by id, where there is one.
@@ -262,7 +307,7 @@ impl Recording {
             self.state.sessions().running.get_mut(&self.id).and_then(|s| s.sampler.take());
         drop(sampler);
         self.state.read();
-        let lost_now = (self.state.lost)();
+        let lost_now = (self.state.news.lost)();
         let session = self.state.sessions().running.remove(&self.id);
         session.map_or_else(Samples::default, |mut session| {
             let count = lost_now.saturating_sub(session.lost_before);

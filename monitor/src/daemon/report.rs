@@ -70,6 +70,7 @@ fn report(probes: &Probes) -> ProbesReport {
             rss_bytes: own::resident().map(|resident| resident.bytes),
             maps_bytes: Some(own::maps_bytes(probes)),
         },
+        unwind: None,
         cpu_seconds: own::cpu_ns().map(|ns| ns as f64 * 1e-9),
     }
 }

@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Engine, Shared, recorder::Recorder, report::Costs};
+use super::{
+    Engine, Shared,
+    recorder::{self, Recorder},
+    report::Costs,
+};
 use monitor_common::drops::DropReason;
 
 use crate::{
@@ -25,6 +29,7 @@ use crate::{
     },
     store::Live,
     symbol::Symbols,
+    unwind::Unwinder,
 };
 
 /// How long the names of the containers that are there may take before questions are answered.
@@ -47,12 +52,16 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         remedy: "free memory or raise the limit of threads, then start again".into(),
     })?;
     let collector = Collector::new(probes, readers.events, Arc::clone(&registry));
+    let of_mapped = symbols.clone();
+    let unwinder = Unwinder::start(readers.unwind, move |process| of_mapped.mapped(process))
+        .map_err(|error| thread_failure("unwinder", &error))?;
     let shared = Arc::new(Shared {
         collector: Mutex::new(collector),
         host: Mutex::new(Host::new()),
         registry: Arc::clone(&registry),
         live: Live::default(),
         symbols: symbols.clone(),
+        unwinder: unwinder.clone(),
         costs: Mutex::new(Costs::default()),
         options: options.clone(),
         is_ending: AtomicBool::new(false),
@@ -66,7 +75,13 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
             of_stacks.map(|(_, count)| count).sum()
         }
     };
-    let recorder = Recorder::start(readers.stacks, readers.sampler, registry, symbols, losses)
+    let catch_up = {
+        let shared = Arc::clone(&shared);
+        move || shared.read_events()
+    };
+    let parts = recorder::Parts { registry, symbols, unwinder };
+    let news = recorder::News { lost: Box::new(losses), catch_up: Box::new(catch_up) };
+    let recorder = Recorder::start(readers.stacks, readers.sampler, parts, news)
         .map_err(|error| thread_failure("recorder", &error))?;
     if let Some(mut log) = readers.log {
         thread::Builder::new()
@@ -134,6 +149,7 @@ fn config(options: &EngineOptions, tree: &CgroupTree) -> Result<Config, BackendE
         max_threads: options.max_threads.unwrap_or(0),
         event_ring_bytes: options.event_ring_bytes,
         stack_ring_bytes: options.stack_ring_bytes,
+        unwind_table_bytes: options.unwind_table_bytes,
         hook: match options.hook {
             Hook::Auto => HookChoice::Auto,
             Hook::TpBtf => HookChoice::TpBtf,

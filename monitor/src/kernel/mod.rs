@@ -1,5 +1,5 @@
-//! Facts about this machine: what the kernel offers and where it shows it. Reads; the one thing it changes, when asked,
-//! is to mount tracefs.
+//! Facts about this machine: what the kernel offers and where it shows it. Reads; what it changes, when asked,
+//! is to mount tracefs, and the priority of a thread of ours.
 
 pub mod btf;
 pub mod cgroup_memory;
@@ -9,3 +9,4 @@ pub mod features;
 pub mod host;
 pub mod ids;
 mod mountinfo;
+pub mod priority;

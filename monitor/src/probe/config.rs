@@ -111,6 +111,8 @@ pub struct Config {
     pub event_ring_bytes: u32,
     /// Bytes of the ring of stack samples.
     pub stack_ring_bytes: u32,
+    /// Bytes of the rows of unwind tables.
+    pub unwind_table_bytes: u32,
     /// Which hooks to try.
     pub hook: HookChoice,
     /// Where the identity comes from.
@@ -130,6 +132,7 @@ impl Default for Config {
             max_threads: 0,
             event_ring_bytes: 256 << 10,
             stack_ring_bytes: 1 << 20,
+            unwind_table_bytes: 16 << 20,
             hook: HookChoice::Auto,
             identity: Identity::V2,
             btf: PathBuf::from(btf::VMLINUX),

@@ -20,7 +20,7 @@ use monitor_common::{
 
 use super::{
     Config, EventReader, Family, MapStatus, MappedArray, ProbeError, ProgramStatus, Sampler, Slots,
-    StackReader,
+    StackReader, UnwindMaps, UnwindSizes,
     block::{self, BlockPairs},
     failure::chain,
     memory::MemoryMaps,
@@ -76,6 +76,8 @@ pub struct Readers {
     pub events: EventReader,
     /// Stack samples.
     pub stacks: StackReader,
+    /// What walks of user stacks go by.
+    pub unwind: UnwindMaps,
     /// Starts and stops sampling.
     pub sampler: Option<Sampler>,
     /// What the kernel half says of itself, when it may.
@@ -162,7 +164,8 @@ impl Probes {
         let readers = Readers {
             events: EventReader::new(take(&mut probes.ebpf, "EVENTS")?)?,
             stacks: StackReader::new(take(&mut probes.ebpf, "STACKS")?)?,
-            sampler: Sampler::new(&mut probes.ebpf),
+            unwind: UnwindMaps::new(&mut probes.ebpf, unwind_sizes(config))?,
+            sampler: Sampler::new(&mut probes.ebpf, &probes.programs),
             log,
         };
         Ok((probes, readers))
@@ -195,6 +198,7 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
     let on = |family, entries: u32| if config.has(family) { entries } else { 1 };
     let slots = config.slots();
     let pairs = config.block_pairs();
+    let unwind = unwind_sizes(config);
     Ok(vec![
         ("BLOCK_PAIRS", on(Family::Block, pairs)),
         ("BLOCK_FREE", on(Family::Block, pairs)),
@@ -229,8 +233,21 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("SLOT_PROCESSES", on(Family::Process, slots * tunables.cpus)),
         ("EVENTS", config.event_ring_bytes),
         ("STACKS", on(Family::Profile, config.stack_ring_bytes).max(4096)),
+        ("UNWIND_ROWS", unwind.rows),
+        ("UNWIND_PAGES", unwind.pages),
+        ("UNWIND_SLICES", unwind.mappings),
+        ("UNWIND_PROCESSES", unwind.processes),
         ("AYA_LOGS", if config.kernel_log_level > 0 { 128 << 10 } else { 4096 }),
     ])
+}
+
+/// What the walk of user stacks goes by; nothing where nobody walks.
+fn unwind_sizes(config: &Config) -> UnwindSizes {
+    if config.has(Family::Profile) {
+        UnwindSizes::for_bytes(config.unwind_table_bytes)
+    } else {
+        UnwindSizes { rows: 1, pages: 1, mappings: 1, processes: 1 }
+    }
 }
 
 fn kernel_types(path: &Path) -> Result<Btf, ProbeError> {
@@ -256,7 +273,7 @@ pub(super) fn mapped<T: super::mapping::Record>(
     })
 }
 
-fn missing_map(name: &str) -> ProbeError {
+pub(super) fn missing_map(name: &str) -> ProbeError {
     ProbeError::Refused { what: format!("map {name}"), reason: "the object has no such map".into() }
 }
 

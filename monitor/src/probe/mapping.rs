@@ -19,6 +19,7 @@ use monitor_common::{
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     syscall::{SlotSyscall, SlotSyscallLatency},
     tcp::{SlotTcp, SlotTcpLatency},
+    unwind::{Mapping, PageRows, Row},
 };
 
 /// Records of the kernel half that may be read in place.
@@ -58,6 +59,13 @@ unsafe impl Record for SlotMemoryWaits {}
 unsafe impl Record for SlotSyscall {}
 // SAFETY: as above.
 unsafe impl Record for SlotSyscallLatency {}
+
+// SAFETY: as above.
+unsafe impl Record for Mapping {}
+// SAFETY: as above.
+unsafe impl Record for PageRows {}
+// SAFETY: as above.
+unsafe impl Record for Row {}
 
 /// A mapped array of `T`.
 #[derive(Debug)]

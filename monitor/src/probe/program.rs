@@ -379,7 +379,12 @@ pub(super) const TASKS: &[Task] = &[
     Task {
         family: Family::Profile,
         name: "profile_sample",
-        candidates: &[("profile_sample", Hook::PerfEvent)],
+        // The second for kernels without bpf_loop (before 5.17), and for machines whose tables are not made.
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("profile_sample", Hook::PerfEvent),
+            ("profile_sample_plain", Hook::PerfEvent),
+        ],
     },
 ];
 

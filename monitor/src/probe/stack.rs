@@ -1,7 +1,7 @@
 //! Reading the ring of stack samples.
 
 use aya::maps::{Map, MapData, RingBuf};
-use monitor_common::stack::StackHeader;
+use monitor_common::{stack::StackHeader, unwind::WalkEnd};
 
 use super::{ProbeError, event::record, load::map_error};
 use crate::kernel::{
@@ -20,6 +20,8 @@ pub struct StackRecord {
     pub period_ns: u64,
     /// The process.
     pub tgid: Tgid,
+    /// Where the stack of its program began; 0 where not known.
+    pub start_stack: u64,
     /// The thread.
     pub tid: Tid,
     /// The CPU.
@@ -28,6 +30,8 @@ pub struct StackRecord {
     pub is_kernel_thread: bool,
     /// The thread's name.
     pub comm: String,
+    /// How the walk of the user frames ended.
+    pub end: WalkEnd,
     /// Kernel frames, innermost first.
     pub kernel: Vec<u64>,
     /// User frames, innermost first.
@@ -67,10 +71,12 @@ fn decode(bytes: &[u8]) -> Option<StackRecord> {
         cgroup: CgroupId(header.cgroup_id),
         period_ns: header.period_ns,
         tgid: Tgid(header.tgid),
+        start_stack: header.start_stack,
         tid: Tid(header.tid),
         cpu: CpuId(header.cpu),
         is_kernel_thread: header.is_kernel_thread != 0,
         comm: String::from_utf8_lossy(&header.comm[..name_end]).into_owned(),
+        end: WalkEnd::of(header.walk_end)?,
         kernel: addresses(kernel),
         user: addresses(user),
     })
@@ -87,12 +93,12 @@ mod tests {
 
     #[test]
     fn lengths_that_lie_are_refused() {
-        let mut bytes = [0; 64 + 16];
+        let mut bytes = [0; size_of::<StackHeader>() + 16];
         let kernel_bytes_at = std::mem::offset_of!(StackHeader, kernel_bytes);
         bytes[kernel_bytes_at] = 16;
         assert_eq!(decode(&bytes).unwrap().kernel.len(), 2);
         bytes[kernel_bytes_at] = 24;
         assert!(decode(&bytes).is_none());
-        assert!(decode(&bytes[..63]).is_none());
+        assert!(decode(&bytes[..size_of::<StackHeader>() - 1]).is_none());
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::document::Profile;
-use crate::symbol::{Frame, Reason};
+use crate::symbol::{Frame, Reason, WalkEnd};
 
 /// A reason of less than this share of the samples is no doubt worth a sentence.
 const WORTH_SAYING: f64 = 0.01;
@@ -26,11 +26,11 @@ pub enum Level {
 
 impl Level {
     /// The verdict on samples that arrived, the share of those that were lost among all, and the share of
-    /// those with nameless frames among those that arrived.
-    pub fn judge(sample_count: u64, lost_share: f64, unresolved_share: f64) -> Self {
-        if sample_count >= 100 && lost_share <= 0.01 && unresolved_share <= 0.05 {
+    /// those in doubt among those that arrived: with nameless frames, or with callers missing, whichever is more.
+    pub fn judge(sample_count: u64, lost_share: f64, doubtful_share: f64) -> Self {
+        if sample_count >= 100 && lost_share <= 0.01 && doubtful_share <= 0.05 {
             Self::High
-        } else if sample_count >= 20 && lost_share <= 0.1 && unresolved_share <= 0.25 {
+        } else if sample_count >= 20 && lost_share <= 0.1 && doubtful_share <= 0.25 {
             Self::Medium
         } else {
             Self::Low
@@ -49,6 +49,8 @@ pub struct Confidence {
     pub lost_share: f64,
     /// Samples with at least one nameless frame among those that arrived, 0 to 1.
     pub unresolved_share: f64,
+    /// Samples whose outermost callers are missing or were found by frame pointers only, among those that arrived, 0 to 1.
+    pub truncated_share: f64,
     /// Sentences with remedies, the weightiest first.
     pub doubts: Vec<String>,
 }
@@ -61,6 +63,8 @@ impl Confidence {
         let lost_share = share(lost_count, sample_count + lost_count);
         let (unresolved, by_reason) = unresolved(profile);
         let unresolved_share = share(unresolved, sample_count);
+        let ends = ends(profile);
+        let truncated_share = share(ends.values().sum(), sample_count);
         let mut doubts = Vec::new();
         if sample_count == 0 {
             doubts.push("No sample arrived: nothing in this scope ran, or sampling is off.".into());
@@ -75,6 +79,16 @@ impl Confidence {
             let percent = 100.0 * share(weight.count, sample_count + lost_count);
             doubts.push(format!("{percent:.1} % of the samples were lost: {reason}."));
         }
+        let mut ends: Vec<_> = ends.into_iter().collect();
+        ends.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        for (end, count) in ends {
+            let share = share(count, sample_count);
+            if share >= WORTH_SAYING {
+                let percent = 100.0 * share;
+                let sentence = end.sentence();
+                doubts.push(format!("{percent:.1} % of the stacks are in doubt: {sentence}"));
+            }
+        }
         let mut by_reason: Vec<_> = by_reason.into_iter().collect();
         by_reason.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         for (reason, count) in by_reason {
@@ -87,8 +101,8 @@ impl Confidence {
                 ));
             }
         }
-        let level = Level::judge(sample_count, lost_share, unresolved_share);
-        Self { level, sample_count, lost_share, unresolved_share, doubts }
+        let level = Level::judge(sample_count, lost_share, unresolved_share.max(truncated_share));
+        Self { level, sample_count, lost_share, unresolved_share, truncated_share, doubts }
     }
 }
 
@@ -110,6 +124,17 @@ fn unresolved(profile: &Profile) -> (u64, BTreeMap<Reason, u64>) {
         }
     }
     (all, by_reason)
+}
+
+/// Samples whose walk did not end at the outermost frame, by how it ended.
+fn ends(profile: &Profile) -> BTreeMap<WalkEnd, u64> {
+    let mut ends = BTreeMap::new();
+    for sample in &profile.samples {
+        if let Some(Frame::Missing { end }) = sample.frames.first() {
+            *ends.entry(*end).or_default() += sample.weight.count;
+        }
+    }
+    ends
 }
 
 fn share(part: u64, whole: u64) -> f64 {

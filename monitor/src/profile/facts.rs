@@ -35,6 +35,7 @@ pub(super) fn facts(profile: &Profile) -> Vec<(&'static str, String)> {
         ("total", format!("{total} {unit}")),
         ("lost", format!("{lost} {unit}, {} of the samples", percent(confidence.lost_share))),
         ("nameless frames in", format!("{} of the samples", percent(confidence.unresolved_share))),
+        ("callers in doubt in", format!("{} of the samples", percent(confidence.truncated_share))),
         ("confidence", confidence.level.name().to_owned()),
     ];
     facts.extend(confidence.doubts.into_iter().map(|doubt| ("doubt", doubt)));

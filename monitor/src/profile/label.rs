@@ -23,6 +23,8 @@ pub enum LabelKind {
     Kernel,
     /// Addresses without a name.
     Unknown,
+    /// Callers that the walk of the stack did not reach.
+    Missing,
     /// Samples that did not arrive.
     Lost,
 }
@@ -56,7 +58,8 @@ impl Label {
             LabelKind::Kernel => "_[k]",
             LabelKind::Inlined => "_[i]",
             LabelKind::Jit => "_[j]",
-            LabelKind::Thread | LabelKind::User | LabelKind::Unknown | LabelKind::Lost => "",
+            LabelKind::Thread | LabelKind::User | LabelKind::Unknown => "",
+            LabelKind::Missing | LabelKind::Lost => "",
         };
         format!("{}{mark}", self.name)
     }
@@ -70,6 +73,8 @@ impl Label {
             (LabelKind::Lost, text)
         } else if text.starts_with("[unknown") && text.ends_with(']') {
             (LabelKind::Unknown, text)
+        } else if is_missing(text) {
+            (LabelKind::Missing, text)
         } else if is_root {
             (LabelKind::Thread, text)
         } else if let Some(name) = text.strip_suffix("_[k]") {
@@ -85,6 +90,14 @@ impl Label {
     }
 }
 
+/// What stands before the reason why callers are missing.
+const TRUNCATED: &str = "[truncated: ";
+const BY_FRAME_POINTERS: &str = "[by frame pointers: ";
+
+fn is_missing(text: &str) -> bool {
+    (text.starts_with(TRUNCATED) || text.starts_with(BY_FRAME_POINTERS)) && text.ends_with(']')
+}
+
 impl From<&Frame> for Label {
     fn from(frame: &Frame) -> Self {
         let (kind, name, module) = match frame {
@@ -94,6 +107,12 @@ impl From<&Frame> for Label {
             }
             Frame::User { name, module } => (LabelKind::User, name, module),
             Frame::Inlined { name, module } => (LabelKind::Inlined, name, module),
+            Frame::Missing { end } => {
+                let is_guess = end.is_by_frame_pointers();
+                let prefix = if is_guess { BY_FRAME_POINTERS } else { TRUNCATED };
+                let name = format!("{prefix}{}]", end.label()).into();
+                return Self { name, kind: LabelKind::Missing, module: None };
+            }
             // The address is left out: it differs at each sample and would tear the box apart.
             Frame::Unresolved { reason, module, .. } => {
                 let file = module.as_deref().map(|path| {
@@ -114,7 +133,7 @@ impl From<&Frame> for Label {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symbol::Reason;
+    use crate::symbol::{Reason, WalkEnd};
 
     #[test]
     fn marks_are_those_of_perf() {
@@ -128,5 +147,14 @@ mod tests {
         assert_eq!(unknown(Reason::ProcessGone, None), "[unknown: process gone]");
         let file = Some("/lib/libc.so.6");
         assert_eq!(unknown(Reason::NoSymbols, file), "[unknown: no symbols in libc.so.6]");
+    }
+
+    #[test]
+    fn missing_callers_are_read_back() {
+        for end in WalkEnd::ALL.into_iter().filter(|end| *end != WalkEnd::Complete) {
+            let label = Label::from(&Frame::Missing { end });
+            assert_eq!(Label::from_marked(&label.marked(), false), label);
+        }
+        assert_eq!(Label::from_marked("[truncated: ", false).kind, LabelKind::User);
     }
 }

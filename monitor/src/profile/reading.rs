@@ -172,16 +172,20 @@ impl Recording {
     pub fn doubt(&self) -> Doubt {
         let mut doubt = Doubt { total: self.tree.total(), ..Doubt::default() };
         // A stack counts once, however many nameless frames it has.
-        let mut is_unknown = Vec::new();
+        let (mut is_unknown, mut is_missing) = (Vec::new(), Vec::new());
         for node in self.tree.nodes() {
             let parent = self.tree.parent(node);
             let kind = self.tree.label(node).kind;
-            let above = parent.is_some_and(|parent| is_unknown[parent.index()]);
+            let is_in = |seen: &[bool]| parent.is_some_and(|parent| seen[parent.index()]);
+            let (above, above_missing) = (is_in(&is_unknown), is_in(&is_missing));
             is_unknown.push(above || kind == LabelKind::Unknown);
+            is_missing.push(above_missing || kind == LabelKind::Missing);
             if parent.is_none() && kind == LabelKind::Lost {
                 doubt.lost += self.tree.node_total(node);
             } else if kind == LabelKind::Unknown && !above {
                 doubt.unknown += self.tree.node_total(node);
+            } else if kind == LabelKind::Missing && !above_missing {
+                doubt.missing += self.tree.node_total(node);
             }
         }
         doubt
@@ -197,6 +201,8 @@ pub struct Doubt {
     pub lost: u64,
     /// What has nameless frames.
     pub unknown: u64,
+    /// What lacks callers, or may.
+    pub missing: u64,
 }
 
 impl Doubt {
@@ -208,7 +214,8 @@ impl Doubt {
     /// Of a profile of `unit`, by the same bounds as a single profile's confidence.
     pub fn level(self, unit: Unit) -> Level {
         let share = |part: u64, all: u64| if all == 0 { 0.0 } else { part as f64 / all as f64 };
-        let (lost, unknown) = (share(self.lost, self.total), share(self.unknown, self.kept()));
+        let (lost, unknown) =
+            (share(self.lost, self.total), share(self.unknown.max(self.missing), self.kept()));
         // Of time it is not known how many samples it is made of.
         let count = match unit {
             Unit::Samples => self.kept(),

@@ -77,10 +77,12 @@ fn stacks_that_swell_are_refused() {
 #[test]
 fn doubt_is_told_from_the_labels() {
     let text =
-        b"a;main 80\na;[unknown: unmapped];[unknown: no symbols in x];f 20\n[lost: full] 25\n";
+        b"a;main 70\na;[unknown: unmapped];[unknown: no symbols in x];f 20\n[lost: full] 25\n\
+          a;[truncated: too deep];f 10\n";
     let recording = Recording::read("x", text).unwrap();
     let doubt = recording.doubt();
     assert_eq!((doubt.total, doubt.lost, doubt.unknown, doubt.kept()), (125, 25, 20, 100));
+    assert_eq!(doubt.missing, 10);
     assert_eq!(doubt.level(recording.unit), Level::Low);
 }
 

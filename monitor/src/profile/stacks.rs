@@ -184,10 +184,16 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symbol::Tgid;
+    use crate::symbol::{Tgid, WalkEnd};
 
     fn stack(tgid: u32, kernel: &[u64], user: &[u64]) -> RawStack {
-        RawStack { tgid: Tgid(tgid), kernel: kernel.to_vec(), user: user.to_vec() }
+        RawStack {
+            program: crate::symbol::Program::LATEST,
+            tgid: Tgid(tgid),
+            kernel: kernel.to_vec(),
+            user: user.to_vec(),
+            end: WalkEnd::Complete,
+        }
     }
 
     #[test]

@@ -48,7 +48,9 @@ pub(super) fn render(profile: &Profile, tree: &CallTree) -> io::Result<Vec<u8>> 
     let mut colors = PaletteMap::default();
     for label in tree.labels() {
         match label.kind {
-            LabelKind::Unknown => drop(colors.insert(safe(&label.marked()), UNKNOWN_COLOR)),
+            LabelKind::Unknown | LabelKind::Missing => {
+                colors.insert(safe(&label.marked()), UNKNOWN_COLOR);
+            }
             LabelKind::Lost => drop(colors.insert(safe(&label.marked()), LOST_COLOR)),
             _ => {}
         }
@@ -82,6 +84,10 @@ fn subtitle(profile: &Profile, tree: &CallTree) -> String {
     let mut text = format!("{total} in {seconds:.1} s{rate}");
     text += &format!(", {:.1} % lost", 100.0 * confidence.lost_share);
     text += &format!(", {:.1} % with nameless frames", 100.0 * confidence.unresolved_share);
+    // Only where there are: the line is full without.
+    if confidence.truncated_share > 0.0 {
+        text += &format!(", {:.1} % with callers in doubt", 100.0 * confidence.truncated_share);
+    }
     text += &format!(", confidence {}", confidence.level.name());
     for doubt in &confidence.doubts {
         text += ". ";

@@ -220,7 +220,13 @@ fn samples_become_a_profile() {
     let one = Weight { count: 1, weight_ns: 10_101_010 };
     let comm: Arc<str> = "web".into();
     for address in [7, 7, 8] {
-        let stack = crate::symbol::RawStack { tgid: Tgid(1), kernel: vec![], user: vec![address] };
+        let stack = crate::symbol::RawStack {
+            program: crate::symbol::Program::LATEST,
+            tgid: Tgid(1),
+            kernel: vec![],
+            user: vec![address],
+            end: crate::symbol::WalkEnd::Complete,
+        };
         samples.record(stack, None, Arc::clone(&comm), Some("c1".into()), one);
     }
     samples.lose("ring full", Weight { count: 2, weight_ns: 0 });

@@ -19,6 +19,8 @@ pub struct EngineOptions {
     pub event_ring_bytes: u32,
     /// Ring of stack samples.
     pub stack_ring_bytes: u32,
+    /// Rows of unwind tables; a multiple of 8.
+    pub unwind_table_bytes: u32,
     /// BTF of the kernel; `None` is `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
     /// How to attach to scheduler events.
@@ -42,6 +44,7 @@ impl Default for EngineOptions {
             frequency_hz: 99,
             event_ring_bytes: 1 << 20,
             stack_ring_bytes: 4 << 20,
+            unwind_table_bytes: 16 << 20,
             btf: None,
             hook: Hook::Auto,
             identity: IdentityChoice::Auto,
@@ -155,16 +158,31 @@ impl FromStr for KernelLog {
 /// # Errors
 /// A text for the user.
 pub fn ring_bytes(text: &str) -> Result<u32, String> {
-    let (number, factor) = match text.trim().char_indices().last() {
-        Some((at, 'k' | 'K')) => (&text.trim()[..at], 1u64 << 10),
-        Some((at, 'm' | 'M')) => (&text.trim()[..at], 1 << 20),
-        _ => (text.trim(), 1),
-    };
-    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor));
-    match bytes {
+    match bytes(text) {
         Some(bytes @ 4096..=0x4000_0000) if bytes.is_power_of_two() => Ok(bytes as u32),
         _ => Err("a ring is a power of two from 4K to 1024M, like 256K or 4M".to_owned()),
     }
+}
+
+/// A size in bytes of what holds unwind tables: `16M`, `512K`.
+///
+/// # Errors
+/// A text for the user.
+pub fn table_bytes(text: &str) -> Result<u32, String> {
+    match bytes(text) {
+        Some(bytes @ 0x4_0000..=0x4000_0000) => Ok(bytes as u32 & !7),
+        _ => Err("give 256K to 1024M, like 16M".to_owned()),
+    }
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (number, factor) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (&text[..at], 1u64 << 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 1 << 20),
+        _ => (text, 1),
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 #[cfg(test)]
@@ -178,6 +196,15 @@ mod tests {
         assert_eq!(ring_bytes("65536"), Ok(65_536));
         for wrong in ["", "M", "3M", "1K", "2048M", "99999999999999999999M", "-4M", "4G", "4é"] {
             assert!(ring_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn table_sizes() {
+        assert_eq!(table_bytes("16M"), Ok(16 << 20));
+        assert_eq!(table_bytes("262145"), Ok(262_144));
+        for wrong in ["", "255K", "2G", "1025M", "-1M"] {
+            assert!(table_bytes(wrong).is_err(), "{wrong}");
         }
     }
 

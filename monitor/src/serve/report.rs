@@ -4,6 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::unwind::UnwindStats;
+
 /// What the kernel half and the daemon cost and lose.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ProbesReport {
@@ -15,6 +17,9 @@ pub struct ProbesReport {
     pub maps: Vec<MapReport>,
     /// Memory of the daemon.
     pub memory: MemoryReport,
+    /// What walks of user stacks go by.
+    #[serde(default)]
+    pub unwind: Option<UnwindStats>,
     /// CPU time of the daemon since it started, without its kernel programs.
     pub cpu_seconds: Option<f64>,
 }

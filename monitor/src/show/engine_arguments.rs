@@ -7,7 +7,7 @@ use clap::{Args, value_parser};
 use crate::serve::{
     EngineOptions, MAX_FREQUENCY_HZ,
     duration::Span,
-    options::{Hook, IdentityChoice, KernelLog, ring_bytes},
+    options::{Hook, IdentityChoice, KernelLog, ring_bytes, table_bytes},
 };
 
 const HEADING: &str = "Engine (of this command when no daemon runs)";
@@ -39,6 +39,11 @@ pub struct EngineArguments {
     #[arg(long, value_name = "SIZE", default_value = "4M", env = "CGSCOPE_STACK_RING_SIZE", hide_short_help = true,
           value_parser = ring_bytes)]
     pub stack_ring_size: u32,
+
+    /// Memory for unwind tables, by which stacks without frame pointers are walked
+    #[arg(long, value_name = "SIZE", default_value = "16M", env = "CGSCOPE_UNWIND_TABLE_SIZE", hide_short_help = true,
+          value_parser = table_bytes)]
+    pub unwind_table_size: u32,
 
     /// BTF of the running kernel [default: /sys/kernel/btf/vmlinux]
     #[arg(long, value_name = "PATH", env = "CGSCOPE_BTF", hide_short_help = true)]
@@ -105,6 +110,7 @@ impl EngineArguments {
             frequency_hz,
             event_ring_bytes: self.event_ring_size,
             stack_ring_bytes: self.stack_ring_size,
+            unwind_table_bytes: self.unwind_table_size,
             btf: self.btf.clone(),
             hook: self.hook,
             identity: self.identity.clone(),

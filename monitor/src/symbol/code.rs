@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::frame::{Frame, RawStack, Reason};
+use super::frame::{Frame, Program, RawStack, Reason};
 use super::object::Objects;
 use super::process::{Mapping, Processes, Target, View};
 use super::resolver::of_call;
@@ -47,14 +47,16 @@ pub(super) fn places(
     let mut finder = Finder { processes, objects, views: HashMap::new(), mappings: HashMap::new() };
     let mut of_stack = |(stack, frames): (&RawStack, &Vec<Frame>)| {
         let mut user = stack.user.iter().enumerate();
-        let mut user =
-            || user.next().and_then(|(depth, at)| finder.find(stack.tgid, *at, depth > 0));
+        let mut user = || {
+            user.next()
+                .and_then(|(depth, at)| finder.find((stack.tgid, stack.program), *at, depth > 0))
+        };
         let mut current = None;
         let mut places: Vec<_> = Vec::with_capacity(frames.len());
         // From the leaf on: an inlined frame shares the address of the one it was inlined into.
         let mut is_within = false;
         for frame in frames.iter().rev() {
-            if matches!(frame, Frame::Kernel { .. }) || is_kernel(frame) {
+            if matches!(frame, Frame::Kernel { .. } | Frame::Missing { .. }) || is_kernel(frame) {
                 places.push(None);
                 continue;
             }
@@ -84,28 +86,27 @@ fn is_of(frame: &Frame, place: &CodePlace) -> bool {
             module.as_deref() == Some(&*place.mapping.path)
         }
         Frame::Unresolved { module, .. } => module.is_some(),
-        Frame::Kernel { .. } => false,
+        Frame::Kernel { .. } | Frame::Missing { .. } => false,
     }
 }
 
 struct Finder<'a> {
     processes: &'a Processes,
     objects: &'a Objects,
-    views: HashMap<Tgid, Option<View>>,
+    views: HashMap<(Tgid, Program), Option<View>>,
     /// By object and first address.
     mappings: HashMap<(u64, u64), Arc<CodeMapping>>,
 }
 
 impl Finder<'_> {
-    fn find(&mut self, tgid: Tgid, address: u64, is_caller: bool) -> Option<CodePlace> {
+    fn find(&mut self, of: (Tgid, Program), address: u64, is_caller: bool) -> Option<CodePlace> {
         let view = self
             .views
-            .entry(tgid)
-            .or_insert_with(|| self.processes.view(tgid, self.objects).ok())
+            .entry(of)
+            .or_insert_with(|| self.processes.view(of.0, of.1, self.objects).ok())
             .as_ref()?;
         let at = of_call(address, is_caller);
-        let snapshots = [Some(&view.current), view.previous.as_ref()];
-        let mapping = snapshots.into_iter().flatten().find_map(|snapshot| snapshot.find(at))?;
+        let mapping = view.snapshots(of.1).find_map(|snapshot| snapshot.find(at))?;
         let Target::Object(object) = &mapping.target else { return None };
         let offset_bytes = mapping.file_offset_bytes(at);
         let virtual_address = object.shape.virtual_address(offset_bytes)?;

@@ -112,7 +112,15 @@ pub fn symbol(path: &Path, flags: &[&str], name: &str) -> (u64, u64) {
 
 /// One user stack, innermost first, resolved to frames, root first.
 pub fn resolve_user(symbols: &Symbols, tgid: Tgid, user: Vec<u64>) -> Vec<Frame> {
-    symbols.resolve_blocking(vec![RawStack { tgid, kernel: vec![], user }]).remove(0)
+    symbols
+        .resolve_blocking(vec![RawStack {
+            program: crate::symbol::Program::LATEST,
+            tgid,
+            kernel: vec![],
+            user,
+            end: crate::symbol::WalkEnd::Complete,
+        }])
+        .remove(0)
 }
 
 /// Waits until the process that was observed is known.
@@ -212,6 +220,7 @@ pub fn shown(frame: &Frame) -> String {
         Frame::Kernel { name } => format!("kernel {name}"),
         Frame::User { name, .. } => format!("user {name}"),
         Frame::Inlined { name, .. } => format!("inlined {name}"),
+        Frame::Missing { end } => format!("missing {}", end.label()),
         Frame::Unresolved { reason, .. } => format!("unresolved {reason}"),
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use monitor_common::unwind::WalkEnd;
+
 use crate::kernel::ids::Tgid;
 
 /// The module of a frame whose name comes from a perf map.
@@ -13,12 +15,25 @@ pub const JIT_MODULE: &str = "[jit]";
 /// One sampled stack, as addresses. Both halves are innermost first, as the kernel's helpers give them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RawStack {
+    /// Which of the programs that the process ran.
+    pub program: Program,
     /// The process in whose address space `user` lies.
     pub tgid: Tgid,
     /// Kernel addresses; empty if the sample was taken in user mode.
     pub kernel: Vec<u64>,
     /// User addresses; empty for kernel threads.
     pub user: Vec<u64>,
+    /// How the walk of the user addresses ended.
+    pub end: WalkEnd,
+}
+
+/// Tells the programs apart that one process number has run, by where the stack of each began: it is random.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Program(pub u64);
+
+impl Program {
+    /// Not known which: the latest that was seen.
+    pub const LATEST: Self = Self(0);
 }
 
 /// One function of a stack. Cheap to clone: names are shared.
@@ -42,6 +57,11 @@ pub enum Frame {
         name: Arc<str>,
         /// The file it lies in, as the process names it.
         module: Option<Arc<str>>,
+    },
+    /// Callers that the walk did not reach: stands where they would.
+    Missing {
+        /// Why it ended.
+        end: WalkEnd,
     },
     /// An address without a name.
     Unresolved {

@@ -5,7 +5,7 @@
 
 /// One executable mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MapsLine {
+pub(crate) struct MapsLine {
     /// First address.
     pub start: u64,
     /// First address after it.
@@ -20,7 +20,7 @@ pub(super) struct MapsLine {
 }
 
 /// Reads executable mappings out of the text of a maps file, sorted by address.
-pub(super) fn parse(text: &[u8]) -> Vec<MapsLine> {
+pub(crate) fn parse(text: &[u8]) -> Vec<MapsLine> {
     let mut lines: Vec<MapsLine> =
         text.split(|&byte| byte == b'\n').filter_map(parse_line).collect();
     lines.sort_by_key(|line| line.start);

@@ -49,7 +49,13 @@ fn throughput_and_memory() {
     let symbols = Symbols::start().unwrap();
     let tgid = Tgid(std::process::id());
     let stacks = |addresses: &[u64]| -> Vec<RawStack> {
-        let stack = |user: &[u64]| RawStack { tgid, kernel: vec![], user: user.to_vec() };
+        let stack = |user: &[u64]| RawStack {
+            program: crate::symbol::Program::LATEST,
+            tgid,
+            kernel: vec![],
+            user: user.to_vec(),
+            end: crate::symbol::WalkEnd::Complete,
+        };
         addresses.chunks(30).map(stack).collect()
     };
     eprintln!("private memory at first: {} kB", resident_kb());
@@ -72,8 +78,16 @@ fn throughput_and_memory() {
         .filter_map(|line| u64::from_str_radix(line.split(' ').next()?, 16).ok())
         .take(20_000)
         .collect();
-    let kernel: Vec<_> =
-        kernel.chunks(30).map(|k| RawStack { tgid, kernel: k.to_vec(), user: vec![] }).collect();
+    let kernel: Vec<_> = kernel
+        .chunks(30)
+        .map(|k| RawStack {
+            program: crate::symbol::Program::LATEST,
+            tgid,
+            kernel: k.to_vec(),
+            user: vec![],
+            end: crate::symbol::WalkEnd::Complete,
+        })
+        .collect();
     report(&symbols, "kernel", &kernel);
     eprintln!(
         "at last: private {} kB, files mapped {} kB, {:?}",

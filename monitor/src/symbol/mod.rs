@@ -16,7 +16,7 @@ mod elf;
 mod fault;
 mod frame;
 mod kallsyms;
-mod maps;
+pub(crate) mod maps;
 mod object;
 mod open;
 mod perf_map;
@@ -33,7 +33,11 @@ mod measure;
 mod tests;
 
 pub use code::{CodeMapping, CodePlace};
-pub use frame::{Frame, JIT_MODULE, RawStack, Reason};
+pub use frame::{Frame, JIT_MODULE, Program, RawStack, Reason};
 // What a stack is told by, for those who may not look at the kernel themselves.
 pub use crate::kernel::ids::{Tgid, Tid};
+pub use monitor_common::unwind::WalkEnd;
+pub(crate) use object::Place;
+pub(crate) use open::FileKey;
 pub use service::{SymbolError, SymbolStats, Symbols};
+pub(crate) use vdso::image as vdso_image;

@@ -21,7 +21,7 @@ const DEBUG_DIRECTORY: &str = "/usr/lib/debug/.build-id";
 
 /// Where a mapped file can be opened.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The directory in `/proc` of a task that maps it.
     pub proc_id: u32,
     /// The mapping, first address and first address after it.
@@ -38,7 +38,16 @@ impl Place {
         PathBuf::from(format!("/proc/{proc_id}/map_files/{start:x}-{end:x}"))
     }
 
-    fn open(&self) -> io::Result<(File, FileKey)> {
+    /// The key of the file, without opening it; `None` where only its path may be looked at.
+    pub fn key(&self) -> Option<FileKey> {
+        FileKey::of(&std::fs::metadata(self.map_files()).ok()?).ok()
+    }
+
+    /// Opens the mapped file itself.
+    ///
+    /// # Errors
+    /// When it has been replaced, or its process is gone.
+    pub fn open(&self) -> io::Result<(File, FileKey)> {
         // The link in map_files is the mapped file itself, deleted or replaced as its name may be,
         // but it needs CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN.
         if let Ok(opened) = open::regular(&self.map_files()) {
@@ -123,8 +132,7 @@ impl Objects {
 
     /// The object mapped there; `Ok(None)` if the file is not an ELF.
     pub fn find(&self, place: &Place) -> io::Result<Option<Arc<Object>>> {
-        let seen = std::fs::metadata(place.map_files()).and_then(|m| FileKey::of(&m));
-        if let Ok(key) = seen
+        if let Some(key) = place.key()
             && let Some(known) = self.table().by_key.get(&key)
         {
             return Ok(known.clone());

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// What makes two open files the same file with the same content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct FileKey {
+pub(crate) struct FileKey {
     device: u64,
     /// The inode number, as `/proc/PID/maps` shows it too.
     pub inode: u64,

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::frame::Reason;
+use super::frame::{Program, Reason};
 use super::maps::{self, MapsLine};
 use super::object::{Object, Objects, Place};
 use super::perf_map::PerfMap;
@@ -27,6 +27,9 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(64);
 /// 65,530 mappings, the kernel's default limit, with long paths.
 const MAPS_BYTES_MAX: u64 = 32 << 20;
+
+/// Snapshots of a number that are kept beside the latest, if it does not stop running new programs.
+const OLDER_MAX: usize = 1024;
 
 /// What an address in a mapping means.
 #[derive(Clone)]
@@ -66,6 +69,7 @@ impl Mapping {
 /// The executable mappings of a process at one moment.
 pub(super) struct Snapshot {
     identity: Identity,
+    taken: Instant,
     mappings: Vec<Mapping>,
     /// Present if there is executable memory without a file.
     pub perf_map: Option<Arc<Mutex<PerfMap>>>,
@@ -96,15 +100,46 @@ struct Identity {
 #[derive(Clone)]
 pub(super) struct View {
     /// The latest snapshot.
-    pub current: Arc<Snapshot>,
-    /// The one before: samples may be older than the latest.
-    pub previous: Option<Arc<Snapshot>>,
+    current: Arc<Snapshot>,
+    /// Those before, the latest last: of the same program one, because samples may be older than the
+    /// latest snapshot, and of each program that had the number before it.
+    older: Vec<Arc<Snapshot>>,
     taken: Instant,
     /// How long to wait before looking for mappings that are missing.
     patience: Duration,
     checked: Instant,
     exited: Option<Instant>,
     used: Instant,
+}
+
+impl View {
+    /// The snapshots of a program, the latest first.
+    pub fn snapshots(&self, program: Program) -> impl Iterator<Item = &Arc<Snapshot>> {
+        let all = std::iter::once(&self.current).chain(self.older.iter().rev());
+        // Of a program that cannot be told the one before the latest may be meant, but not those long gone.
+        let most = if program == Program::LATEST { 2 } else { usize::MAX };
+        let is_of = move |s: &&Arc<Snapshot>| {
+            // 0 is what those read who may not see it.
+            program == Program::LATEST || [program.0, 0].contains(&s.identity.stack_start)
+        };
+        all.filter(is_of).take(most)
+    }
+
+    /// The snapshots when another one is the latest.
+    fn older_with_current(
+        mut self,
+        is_same_program: impl Fn(&Snapshot) -> bool,
+    ) -> Vec<Arc<Snapshot>> {
+        if is_same_program(&self.current) {
+            self.older.retain(|snapshot| !is_same_program(snapshot));
+        }
+        let now = Instant::now();
+        self.older.retain(|snapshot| now - snapshot.taken < KEEP_EXITED);
+        self.older.push(self.current);
+        let excess = self.older.len().saturating_sub(OLDER_MAX);
+        self.older.drain(..excess);
+        self.older
+    }
 }
 
 /// All processes.
@@ -135,6 +170,29 @@ impl Processes {
         !known && table.pending.insert(tgid)
     }
 
+    /// Whether a look at the process has to be put on the list: it is not on it yet.
+    pub fn wants_another_look(&self, tgid: Tgid) -> bool {
+        self.table().pending.insert(tgid)
+    }
+
+    /// Lets a child have the view of its parent; whether it has one now.
+    pub fn inherit(&self, child: Tgid, parent: Tgid) -> bool {
+        let mut table = self.table();
+        let now = Instant::now();
+        // News of a birth come late: somebody may have looked at the child itself already.
+        if table.known.get(&child).is_some_and(|view| view.exited.is_none()) {
+            return true;
+        }
+        let of_parent = table.known.get(&parent).filter(|view| view.exited.is_none()).cloned();
+        let Some(view) = of_parent else { return false };
+        // What is known under the child's number is of others, which ended before it began.
+        let older = table.known.remove(&child).map(|view| view.older_with_current(|_| false));
+        let older = older.unwrap_or_default();
+        table.known.insert(child, View { older, checked: now, exited: None, used: now, ..view });
+        table.sweep();
+        true
+    }
+
     /// Takes back what [`Self::wants_look`] promised.
     pub fn give_up(&self, tgid: Tgid) {
         self.table().pending.remove(&tgid);
@@ -162,16 +220,19 @@ impl Processes {
             }
             return Err(Reason::ProcessGone);
         };
-        let (previous, patience) = match known {
+        let (older, patience) = match known {
             Some(view) if view.current.is_same(&snapshot) => {
-                (view.previous, (view.patience * 2).min(LOOK_INTERVAL_MAX))
+                (view.older, (view.patience * 2).min(LOOK_INTERVAL_MAX))
             }
-            Some(view) => (Some(view.current), LOOK_INTERVAL),
-            None => (None, LOOK_INTERVAL),
+            Some(view) => {
+                let is_same_program = |other: &Snapshot| other.identity == snapshot.identity;
+                (view.older_with_current(is_same_program), LOOK_INTERVAL)
+            }
+            None => (Vec::new(), LOOK_INTERVAL),
         };
         let view = View {
             current: Arc::new(snapshot),
-            previous,
+            older,
             taken: now,
             patience,
             checked: now,
@@ -183,15 +244,27 @@ impl Processes {
         Ok(view)
     }
 
+    /// What is known about the process while it ran a program.
+    pub fn view(&self, tgid: Tgid, program: Program, objects: &Objects) -> Result<View, Reason> {
+        let has_it = |view: &View| view.snapshots(program).next().is_some();
+        let view = self.checked(tgid, objects)?;
+        if has_it(&view) {
+            return Ok(view);
+        }
+        // It may run it only since a moment ago.
+        let newer = if view.exited.is_none() { self.look(tgid, objects)? } else { view };
+        if has_it(&newer) { Ok(newer) } else { Err(Reason::ProcessGone) }
+    }
+
     /// What is known about the process, after making sure that it is still the same.
-    pub fn view(&self, tgid: Tgid, objects: &Objects) -> Result<View, Reason> {
+    fn checked(&self, tgid: Tgid, objects: &Objects) -> Result<View, Reason> {
         let now = Instant::now();
         let view = {
             let mut table = self.table();
             table.known.get_mut(&tgid).map(|view| {
                 view.used = now;
                 if now - view.taken > KEEP_EXITED {
-                    view.previous = None;
+                    view.older.clear();
                 }
                 let due = view.exited.is_none() && now - view.checked > LOOK_INTERVAL;
                 if due {
@@ -248,7 +321,7 @@ impl Processes {
             let map = PerfMap::new(proc_id, pid, Arc::clone(&self.perf_map_bytes));
             Some(Arc::new(Mutex::new(map)))
         });
-        Ok(Snapshot { identity, mappings, perf_map })
+        Ok(Snapshot { identity, taken: Instant::now(), mappings, perf_map })
     }
 
     fn mapping(&self, proc_id: u32, line: MapsLine, objects: &Objects) -> Mapping {

@@ -10,11 +10,12 @@ use std::time::Instant;
 
 use super::blaze::{Blaze, Failures};
 use super::cache::{Generations, Names};
-use super::frame::{Frame, JIT_MODULE, RawStack, Reason};
+use super::frame::{Frame, JIT_MODULE, Program, RawStack, Reason};
 use super::kallsyms::Kallsyms;
 use super::object::{Object, Objects, Place};
 use super::process::{Processes, Snapshot, Target, View};
 use crate::kernel::ids::Tgid;
+use monitor_common::unwind::WalkEnd;
 
 /// Addresses whose frames are kept; about 150 bytes each, so 20 MB when full.
 const FRAMES_MAX: usize = 1 << 17;
@@ -66,7 +67,7 @@ impl Resolver {
     /// The frames of each stack, root first: user frames, then kernel frames. What is not done by
     /// `deadline` is marked [`Reason::SymbolizerBehind`].
     pub fn resolve(&mut self, stacks: &[RawStack], deadline: Instant) -> Vec<Vec<Frame>> {
-        let mut views: HashMap<Tgid, Result<View, Reason>> = HashMap::new();
+        let mut views: HashMap<(Tgid, Program), Result<View, Reason>> = HashMap::new();
         let stacks = stacks.iter().map(|stack| self.stack(stack, &mut views, deadline)).collect();
         let (parsed, parsed_evicted) = self.blaze.count();
         self.counters.frames = self.frames.len();
@@ -85,19 +86,23 @@ impl Resolver {
     fn stack(
         &mut self,
         stack: &RawStack,
-        views: &mut HashMap<Tgid, Result<View, Reason>>,
+        views: &mut HashMap<(Tgid, Program), Result<View, Reason>>,
         deadline: Instant,
     ) -> Vec<Frame> {
         if Instant::now() >= deadline {
             return behind(stack);
         }
         let mut frames = Vec::with_capacity(stack.user.len() + stack.kernel.len());
+        if stack.end != WalkEnd::Complete {
+            frames.push(Frame::Missing { end: stack.end });
+        }
         if !stack.user.is_empty() {
+            let (tgid, program) = (stack.tgid, stack.program);
             let view = views
-                .entry(stack.tgid)
-                .or_insert_with(|| self.shared.processes.view(stack.tgid, &self.shared.objects));
+                .entry((tgid, program))
+                .or_insert_with(|| self.shared.processes.view(tgid, program, &self.shared.objects));
             for (depth, &address) in stack.user.iter().enumerate().rev() {
-                self.user(stack.tgid, view, address, depth > 0, deadline, &mut frames);
+                self.user((tgid, program), view, address, depth > 0, deadline, &mut frames);
             }
         }
         for (depth, &address) in stack.kernel.iter().enumerate().rev() {
@@ -111,7 +116,7 @@ impl Resolver {
 
     fn user(
         &mut self,
-        tgid: Tgid,
+        (tgid, program): (Tgid, Program),
         view: &mut Result<View, Reason>,
         address: u64,
         is_caller: bool,
@@ -125,13 +130,12 @@ impl Resolver {
             Err(reason) => return frames.push(unresolved(*reason, None)),
         };
         let shared = Arc::clone(&self.shared);
-        if known.current.find(at).is_none()
+        if known.snapshots(program).next().is_none_or(|latest| latest.find(at).is_none())
             && let Some(newer) = shared.processes.newer(tgid, known, &shared.objects)
         {
             *known = newer;
         }
-        let snapshots = [Some(&known.current), known.previous.as_ref()];
-        let found = snapshots.into_iter().flatten().find_map(|s| Some((s, s.find(at)?)));
+        let found = known.snapshots(program).find_map(|s| Some((s, s.find(at)?)));
         let Some((snapshot, mapping)) = found else {
             return frames.push(unresolved(Reason::Unmapped, None));
         };
@@ -217,10 +221,11 @@ fn jit_name(snapshot: &Snapshot, address: u64) -> Option<Arc<str>> {
 /// The stack with every address marked as not looked at.
 pub(super) fn behind(stack: &RawStack) -> Vec<Frame> {
     let addresses = stack.user.iter().rev().chain(stack.kernel.iter().rev());
+    let missing = (stack.end != WalkEnd::Complete).then_some(Frame::Missing { end: stack.end });
     let frame = |&address: &u64| Frame::Unresolved {
         reason: Reason::SymbolizerBehind,
         address,
         module: None,
     };
-    addresses.map(frame).collect()
+    missing.into_iter().chain(addresses.map(frame)).collect()
 }

@@ -20,7 +20,7 @@ use super::frame::{Frame, RawStack};
 use super::object::Objects;
 use super::process::Processes;
 use super::resolver::{Counters, Resolver, Shared, behind};
-use crate::kernel::ids::Tgid;
+use crate::kernel::{ids::Tgid, priority::favour_this_thread};
 
 /// How long one call of `resolve` may take before the rest is marked as not looked at.
 const RESOLVE_BUDGET: Duration = Duration::from_secs(10);
@@ -133,6 +133,24 @@ impl Symbols {
         self.queue_look(tgid);
     }
 
+    /// Notes that the process has mapped more code: its memory map is read again, however often this
+    /// was called meanwhile. Does not block.
+    pub fn mapped(&self, tgid: Tgid) {
+        if self.shared.processes.wants_another_look(tgid) {
+            self.queue_look(tgid);
+        }
+    }
+
+    /// Notes a child: until it runs another program it has what its parent has mapped, and its names
+    /// can be told even if it ends before anybody looks at it. Does not block.
+    pub fn forked(&self, child: Tgid, parent: Tgid) {
+        if !self.shared.processes.inherit(child, parent) {
+            // For the next child, since one that forks does so again.
+            self.observe(child);
+            self.observe(parent);
+        }
+    }
+
     /// Notes that the process exited. Its memory map is kept for another minute, because samples of
     /// it may still wait.
     pub fn forget(&self, tgid: Tgid) {
@@ -232,7 +250,10 @@ impl Symbols {
 
 fn look_loop(queue: &Receiver<Tgid>, shared: &Shared) {
     guard();
+    favour_this_thread();
     while let Ok(tgid) = queue.recv() {
+        // Before it is read: what is mapped from here on is reason for another look.
+        shared.processes.give_up(tgid);
         // A process that is gone already has no snapshot; its samples say so themselves.
         shared.processes.look(tgid, &shared.objects).ok();
     }

@@ -53,6 +53,31 @@ fn names_outlive_the_process_and_its_file() {
     assert_eq!(symbols.stats().cache_misses, before.cache_misses);
 }
 
+/// A child that nobody looked at has the names of its parent, as long as it runs the parent's program.
+#[test]
+fn a_child_inherits_what_is_known_of_its_parent() {
+    let built = three();
+    let running = Running::start(&built.path);
+    let stack = stack_of_three(&built, &running);
+    let symbols = Symbols::start().unwrap();
+    symbols.observe(running.tgid());
+    wait_known(&symbols, 1);
+    // Beyond the largest id there can be.
+    let child = Tgid(1 << 23);
+    symbols.forked(child, running.tgid());
+    symbols.forget(child);
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.tgid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let start_stack: u64 = fields[25].parse().unwrap();
+    let of = |program| {
+        let (user, end) = (stack.clone(), WalkEnd::Complete);
+        let stack = RawStack { program, tgid: child, kernel: vec![], user, end };
+        all_shown(&symbols.resolve_blocking(vec![stack]).remove(0))
+    };
+    assert_eq!(of(Program(start_stack)), THREE_NAMES);
+    assert_eq!(of(Program(start_stack + 16)), ["unresolved process gone"; 3]);
+}
+
 #[test]
 fn a_process_never_seen_is_gone() {
     let built = three();
@@ -146,7 +171,13 @@ fn names_the_kernel() {
     let line = kallsyms.lines().find(|line| line.ends_with(" T schedule")).unwrap();
     let address = u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap();
     let symbols = Symbols::start().unwrap();
-    let stack = RawStack { tgid: Tgid(0), kernel: vec![address + 1], user: vec![] };
+    let stack = RawStack {
+        program: Program::LATEST,
+        tgid: Tgid(0),
+        kernel: vec![address + 1],
+        user: vec![],
+        end: WalkEnd::Complete,
+    };
     let frames = symbols.resolve_blocking(vec![stack]).remove(0);
     let expected = if address == 0 { "unresolved kernel hidden" } else { "kernel schedule" };
     assert_eq!(all_shown(&frames), [expected]);
@@ -356,7 +387,18 @@ fn a_full_queue_marks_and_does_not_wait() {
     let symbols = Symbols::start().unwrap();
     let tgid = Tgid(std::process::id());
     let address = Symbols::start as *const () as u64;
-    let stacks = || vec![RawStack { tgid, kernel: vec![], user: vec![address] }; 2000];
+    let stacks = || {
+        vec![
+            RawStack {
+                program: Program::LATEST,
+                tgid,
+                kernel: vec![],
+                user: vec![address],
+                end: WalkEnd::Complete
+            };
+            2000
+        ]
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let answers = runtime.block_on(async {
         let calls: Vec<_> = (0..300).map(|_| symbols.resolve(stacks())).collect();
@@ -412,7 +454,13 @@ fn bounds_hold_and_mix_up_nothing() {
         for (number, (mapped, address)) in files.iter().enumerate() {
             // Another address each time, so that the cache has no answer.
             let user = vec![mapped.start + address + byte];
-            let stack = RawStack { tgid, kernel: vec![], user };
+            let stack = RawStack {
+                program: Program::LATEST,
+                tgid,
+                kernel: vec![],
+                user,
+                end: WalkEnd::Complete,
+            };
             let deadline = Instant::now() + Duration::from_secs(60);
             let frames = resolver.resolve(&[stack], deadline);
             assert_eq!(all_shown(&frames[0]), [format!("user inner{number}")], "round {byte}");

@@ -27,17 +27,7 @@ pub(super) struct Vdso {
 impl Vdso {
     /// Reads the image out of our own memory; `None` if there is none.
     pub fn load(objects: &Objects) -> Option<Self> {
-        let text = std::fs::read("/proc/self/maps").ok()?;
-        let line = maps::parse(&text).into_iter().find(|line| line.path == NAME)?;
-        let size_bytes = line.end - line.start;
-        if size_bytes > SIZE_BYTES_MAX {
-            return None;
-        }
-        let mut image = vec![0; size_bytes as usize];
-        File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, line.start).ok()?;
-        let mut file = memory_file().ok()?;
-        file.write_all(&image).ok()?;
-        let key = FileKey::of(&file.metadata().ok()?).ok()?;
+        let (file, key, size_bytes) = image()?;
         let object = objects.add(file, key, NAME.into(), None)?;
         Some(Self { object, size_bytes })
     }
@@ -46,6 +36,22 @@ impl Vdso {
     pub fn object(&self, size_bytes: u64) -> Option<Arc<Object>> {
         (size_bytes == self.size_bytes).then(|| Arc::clone(&self.object))
     }
+}
+
+/// A copy of the image as a file, with its key and its length in bytes.
+pub(crate) fn image() -> Option<(File, FileKey, u64)> {
+    let text = std::fs::read("/proc/self/maps").ok()?;
+    let line = maps::parse(&text).into_iter().find(|line| line.path == NAME)?;
+    let size_bytes = line.end - line.start;
+    if size_bytes > SIZE_BYTES_MAX {
+        return None;
+    }
+    let mut image = vec![0; size_bytes as usize];
+    File::open("/proc/self/mem").ok()?.read_exact_at(&mut image, line.start).ok()?;
+    let mut file = memory_file().ok()?;
+    file.write_all(&image).ok()?;
+    let key = FileKey::of(&file.metadata().ok()?).ok()?;
+    Some((file, key, size_bytes))
 }
 
 fn memory_file() -> io::Result<File> {

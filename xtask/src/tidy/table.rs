@@ -1,13 +1,14 @@
 //! Who may import what: the order of the stages in `monitor/src`, as data.
 
 /// A folder of `monitor/src` and the other folders it may import.
-pub const STAGES: [(&str, &[&str]); 11] = [
+pub const STAGES: [(&str, &[&str]); 12] = [
     ("metric", &[]),
     ("kernel", &["metric"]),
     ("container", &["kernel", "metric"]),
     ("probe", &["kernel", "metric"]),
     ("collect", &["probe", "container", "kernel", "metric"]),
     ("symbol", &["kernel"]),
+    ("unwind", &["probe", "symbol", "kernel", "metric"]),
     ("profile", &["metric", "symbol"]),
     ("store", &["metric", "profile"]),
     ("analyze", &["metric", "profile"]),
@@ -20,6 +21,7 @@ pub const STAGES: [(&str, &[&str]); 11] = [
             "probe",
             "collect",
             "symbol",
+            "unwind",
             "profile",
             "store",
             "analyze",
@@ -34,6 +36,7 @@ pub const STAGES: [(&str, &[&str]); 11] = [
             "probe",
             "collect",
             "symbol",
+            "unwind",
             "profile",
             "store",
             "analyze",
@@ -46,7 +49,7 @@ pub const STAGES: [(&str, &[&str]); 11] = [
 pub const WIRING: [&str; 4] = ["daemon.rs", "daemon", "lib.rs", "main.rs"];
 
 /// A crate and the folders or files of `monitor/src` that may name it.
-pub const CRATES: [(&str, &[&str]); 10] = [
+pub const CRATES: [(&str, &[&str]); 11] = [
     ("aya", &["probe"]),
     ("aya_log", &["probe"]),
     ("aya_obj", &["probe"]),
@@ -57,4 +60,5 @@ pub const CRATES: [(&str, &[&str]); 10] = [
     ("inferno", &["profile"]),
     ("prost", &["profile"]),
     ("blazesym", &["symbol"]),
+    ("gimli", &["unwind"]),
 ];

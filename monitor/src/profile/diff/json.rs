@@ -2,7 +2,7 @@
 //!
 //! ```json
 //! {"unit": "samples", "factor": 0.5, "confidence": "high", "gone_share": 0.1,
-//!  "a": {"name": "before", "total": 200, "lost": 0, "unknown": 0, "confidence": "high"}, "b": {...},
+//!  "a": {"name": "before", "total": 200, "lost": 0, "unknown": 0, "missing": 0, "confidence": "high"}, "b": {...},
 //!  "frames": [{"name": "main", "kind": "user"}],
 //!  "nodes": [{"frame": 0, "parent": null, "a": 100, "b": 50, "self_a": 10, "self_b": 5}]}
 //! ```
@@ -38,6 +38,7 @@ struct SideOut<'a> {
     total: u64,
     lost: u64,
     unknown: u64,
+    missing: u64,
     confidence: Level,
 }
 
@@ -92,6 +93,7 @@ fn side(side: &Side, unit: Unit) -> SideOut<'_> {
         total: doubt.total,
         lost: doubt.lost,
         unknown: doubt.unknown,
+        missing: doubt.missing,
         confidence: doubt.level(unit),
     }
 }

@@ -71,7 +71,14 @@ fn subtitle(diff: &Diff) -> String {
         let doubt = side.doubt;
         let lost = 100.0 * doubt.lost as f64 / doubt.total as f64;
         let unknown = 100.0 * doubt.unknown as f64 / doubt.kept() as f64;
-        format!("{name}: {}, {lost:.1} % lost, {unknown:.1} % nameless", total(doubt.kept()))
+        let mut text =
+            format!("{name}: {}, {lost:.1} % lost, {unknown:.1} % nameless", total(doubt.kept()));
+        // Only where there are: the line is full without.
+        if doubt.missing > 0 {
+            let missing = 100.0 * doubt.missing as f64 / doubt.kept() as f64;
+            text += &format!(", {missing:.1} % with callers in doubt");
+        }
+        text
     };
     let scaled = match diff.scale {
         Scale::Total => format!("A times {:.3}", diff.factor()),

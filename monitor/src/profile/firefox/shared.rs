@@ -80,7 +80,7 @@ impl Interner {
             LabelKind::User | LabelKind::Inlined => category::USER,
             LabelKind::Kernel => category::KERNEL,
             LabelKind::Jit => category::JIT,
-            LabelKind::Unknown => category::UNKNOWN,
+            LabelKind::Unknown | LabelKind::Missing => category::UNKNOWN,
             LabelKind::Lost => category::LOST,
             LabelKind::Thread => category::OTHER,
         });

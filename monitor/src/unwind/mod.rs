@@ -1,0 +1,26 @@
+//! What the kernel half needs to walk stacks of code without frame pointers: tables made of `.eh_frame`, and which process has
+//! them where.
+//!
+//! ```text
+//! file -> elf (where its code is) -> compile (rows) -> store (arrays of the kernel half)
+//! process -> its mappings -> registrar (which table, and how far it is shifted)
+//! mapped, forked, ended, sampled -> service (the thread that looks)
+//! ```
+//!
+//! This is the only folder that names gimli.
+
+mod compile;
+mod elf;
+mod grace;
+mod process;
+mod range;
+mod registrar;
+mod rule;
+mod service;
+mod store;
+mod table;
+
+#[cfg(test)]
+mod compare_tests;
+
+pub use service::{Following, UnwindStats, Unwinder};
