@@ -11,6 +11,7 @@ mod memory;
 mod sampler;
 mod table;
 mod tool;
+mod unwind;
 
 use std::time::Duration;
 
@@ -43,6 +44,8 @@ enum Bench {
     Syscalls(Repetition),
     /// Share of one core that the stack sampler takes while all CPUs are busy
     Sampler(Repetition),
+    /// ns a sample at 15 and at 100 frames without frame pointers, and unwind tables against `.eh_frame`
+    Unwind(Repetition),
     /// Resident and kernel memory, with and without 100 idle cgroups
     Memory,
 }
@@ -84,6 +87,7 @@ fn main() -> Result<()> {
         Bench::Faults(asked) => family::memory(asked.rounds, asked.duration()),
         Bench::Syscalls(asked) => family::syscall(asked.rounds, asked.duration()),
         Bench::Sampler(asked) => sampler::bench(asked.rounds, asked.duration()),
+        Bench::Unwind(asked) => unwind::bench(asked.rounds, asked.duration()),
         Bench::Memory => memory::bench(),
     }
 }

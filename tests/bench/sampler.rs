@@ -56,7 +56,7 @@ pub fn bench(rounds: u32, duration: Duration) -> Result<()> {
 }
 
 /// Time in the sampler, in nanoseconds, and its runs so far.
-fn sampler_runs(pid: u32) -> Result<(u64, u64)> {
+pub fn sampler_runs(pid: u32) -> Result<(u64, u64)> {
     let programs = programs_of(pid)?;
     let program = programs.iter().find(|program| program.is_named(PROGRAM));
     let program = program.with_context(|| format!("the daemon holds no program {PROGRAM}"))?;

@@ -67,8 +67,9 @@ fn the_flags_the_documents_name_are_there() -> Result<()> {
     {
         help.push_str(&cli(&[command, "--help"])?.stdout);
     }
-    // Of cargo, of xtask and of the benchmark.
-    let foreign = ["--quick", "--test", "--load", "--rounds", "--seconds"];
+    // Of cargo, of xtask, of the benchmark, and of tools that figures are compared with.
+    let foreign =
+        ["--quick", "--test", "--load", "--rounds", "--seconds", "--call-graph", "--debug-dump"];
     for (name, text) in examples::documents()? {
         for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {
             let is_flag = word.starts_with("--") && word.len() > 3 && !word.starts_with("---");

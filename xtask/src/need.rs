@@ -27,6 +27,8 @@ enum Present {
     /// A command that runs in a container without any library beside it.
     StaticCommand(&'static str),
     File(PathBuf),
+    /// A command that distributions also ship as `NAME-VERSION`.
+    CommandOfAnyVersion(&'static str),
     /// Looked for already, and not found.
     No,
 }
@@ -45,6 +47,7 @@ impl Need {
                 command::find(name).is_some_and(|path| is_static(&path))
             }
             Present::File(path) => path.exists(),
+            Present::CommandOfAnyVersion(name) => has_any_version(name),
             Present::No => false,
         }
     }
@@ -85,7 +88,7 @@ pub fn of_build(toolchain: Option<&Toolchain>) -> Vec<Need> {
 
 /// What the end-to-end tests need beside the program.
 pub fn of_test() -> Vec<Need> {
-    use Present::{Command, File, StaticCommand};
+    use Present::{Command, CommandOfAnyVersion, File, StaticCommand};
     vec![
         Need::new(["podman"; 4], "starts the containers of the tests", Command("podman")),
         Need::new(["runc"; 4], "the runtime under podman on hybrid cgroups", Command("runc")),
@@ -106,6 +109,21 @@ pub fn of_test() -> Vec<Need> {
             "compiles workloads with and without frame pointers",
             Command("gcc"),
         ),
+        Need::new(
+            ["g++", "gcc-c++", "g++", "gcc"],
+            "compiles a workload that throws exceptions",
+            Command("g++"),
+        ),
+        Need::new(["binutils"; 4], "the second opinion on unwind information", Command("readelf")),
+        Need::new(
+            ["lld"; 4],
+            "lays a workload out as no other linker does",
+            CommandOfAnyVersion("ld.lld"),
+        ),
+        Need::new(["python3"; 4], "a workload: an interpreter", Command("python3")),
+        Need::new(["perl"; 4], "a workload: another one", Command("perl")),
+        Need::new(["openssl"; 4], "a workload: hand-written assembly", Command("openssl")),
+        Need::new(["xz-utils", "xz", "xz", "xz"], "a workload: a compressor", Command("xz")),
         Need::new(
             ["libc6-dev", "glibc-devel", "musl-dev", "glibc"],
             "the C headers of those workloads",
@@ -128,6 +146,20 @@ pub fn of_test() -> Vec<Need> {
         ),
         Need::new(["chromium"; 4], "shows the page as its users see it", Command("chromium")),
     ]
+}
+
+/// Whether PATH has the command, or one of its versions.
+fn has_any_version(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_one = |file: &str| {
+        let rest = file.strip_prefix(name);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    std::env::split_paths(&path)
+        .filter_map(|directory| std::fs::read_dir(directory).ok())
+        .flatten()
+        .flatten()
+        .any(|entry| entry.file_name().to_str().is_some_and(is_one))
 }
 
 /// Whether an executable names no dynamic loader.
