@@ -120,7 +120,8 @@ fn a_kill_has_a_victim_and_a_culprit() -> Result<()> {
     let scrape = read_until(&daemon, |scrape| kills_and_causes(scrape, &victim).0 == 1)?;
     assert_eq!(kills_and_causes(&scrape, &victim), (1, 0), "it asked for nothing");
     assert_eq!(kills_and_causes(&scrape, &culprit), (0, 1), "it lives");
-    let by_culprit = [("culprit", culprit.container.name())];
+    let by_culprit =
+        [("culprit", culprit.container.name()), ("culprit_id", culprit.container.id())];
     assert_eq!(victim.count(&scrape, "oom_kills_total", &by_culprit), 1);
     Ok(())
 }

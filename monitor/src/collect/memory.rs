@@ -49,8 +49,8 @@ struct Account {
     hit_ratio: HitRatio,
     /// Made when something is in them: most containers never wait for memory.
     waits: [Option<Arc<Histogram>>; MemoryWait::COUNT],
-    /// Kills, by the name of the culprit.
-    kills: BTreeMap<String, u64>,
+    /// Kills, by the id of the culprit: names can come later.
+    kills: BTreeMap<Arc<str>, u64>,
 }
 
 /// The share of accesses that missed nothing, in the last tick that had some.
@@ -102,7 +102,7 @@ impl Memory {
             }
         }
         files.collect(registry, now, samples);
-        self.read_kills(probes, registry, &owners, now);
+        self.read_kills(probes, &owners, now);
         self.accounts.expire(now);
         let is_victim_known = probes.tunables.victim_is_task != 0;
         for (owner, account) in self.accounts.iter_mut() {
@@ -119,13 +119,7 @@ impl Memory {
         }
     }
 
-    fn read_kills(
-        &mut self,
-        probes: &Probes,
-        registry: &Registry,
-        owners: &HashMap<u32, &Arc<str>>,
-        now: Instant,
-    ) {
+    fn read_kills(&mut self, probes: &Probes, owners: &HashMap<u32, &Arc<str>>, now: Instant) {
         for (key, total) in probes.memory.kills() {
             // A slot given just now has its owner the next time.
             let (Some(victim), Some(culprit)) = (owners.get(&key.victim), owners.get(&key.culprit))
@@ -136,8 +130,8 @@ impl Memory {
             if total == before {
                 continue;
             }
-            let name = registry.find(culprit).map_or(culprit.to_string(), |c| c.name.clone());
-            *self.accounts.of(victim, now).kills.entry(name).or_default() += total - before;
+            let kills = &mut self.accounts.of(victim, now).kills;
+            *kills.entry(Arc::clone(culprit)).or_default() += total - before;
         }
     }
 
@@ -193,7 +187,7 @@ impl Account {
                 samples.push(Sample {
                     metric: &OOM_KILLS,
                     subject: subject.clone(),
-                    labels: [Cow::Owned(culprit.clone())].into(),
+                    labels: [Cow::Owned(culprit.to_string())].into(),
                     value: Value::Counter(*kills),
                 });
             }

@@ -98,10 +98,10 @@ descriptor!(
     "OOM kills",
     Count,
     Counter,
-    &["culprit"],
+    &["culprit_id"],
     "tracepoint oom:mark_victim",
     "6.10",
-    "Processes of it that the kernel killed for want of memory, by the name of the container whose thread asked for more."
+    "Processes of it that the kernel killed for want of memory, by the container whose thread asked for more."
 );
 descriptor!(
     OOM_CAUSES,
