@@ -103,7 +103,18 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         .map_err(|error| thread_failure("collector", &error))?;
     // Whoever asks first asks by name. If the files are that slow, ids have to do until then.
     shared.registry.wait_for_names(NAMES_PATIENCE);
+    give_memory_back();
     Ok(Arc::new(Engine { shared, recorder, collecting: Some(collecting) }))
+}
+
+/// Gives back what only the start needed, most of it the kernel's types: the C library keeps freed memory in its heap
+/// otherwise.
+fn give_memory_back() {
+    // SAFETY: no pointers are handed over; it may be called at any time from any thread.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 fn thread_failure(what: &str, error: &std::io::Error) -> BackendError {
