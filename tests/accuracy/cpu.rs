@@ -49,7 +49,7 @@ fn fifty_short_lived_processes_a_second() -> Result<()> {
         let forks = span.rise(|s| s.of(container.id()).processes("forks") as f64, |_| 0).0;
         let exits = span.rise(|s| s.of(container.id()).processes("exits") as f64, |_| 0).0;
         let execs = span.rise(|s| s.of(container.id()).processes("execs") as f64, |_| 0).0;
-        assert!(forks > 50.0, "{forks} forks in {WINDOW:?} at 50 a second");
+        assert!(forks > 50.0, "{forks} forks in {LONG_WINDOW:?} at 50 a second");
         assert!((forks - exits).abs() <= 1.0, "{forks} processes began and {exits} ended");
         let expected = if flags.is_empty() { 0.0 } else { forks };
         assert!((execs - expected).abs() <= 1.0, "{forks} forks and {execs} execs with {flags:?}");
@@ -83,7 +83,7 @@ fn eight_threads_contending() -> Result<()> {
     let options = ContainerOptions::new();
     let container = options.run("contend", &["contend", "--threads", "8", "--seconds", "60"])?;
     let pid = container.host_pid()?;
-    let span = between_stops(&daemon, &[&container], WINDOW, || {
+    let span = between_stops(&daemon, &[&container], LONG_WINDOW, || {
         let switches = truth::process_context_switches(pid)?;
         Ok((usage_ns(&container)?, truth::process_sched_stat(pid)?, switches))
     })?;
