@@ -35,8 +35,10 @@ pub fn cgroup_rmdir(ctx: BtfTracePointContext) -> i32 {
 /// with its first thread.
 #[btf_tracepoint(function = "cgroup_attach_task")]
 pub fn cgroup_attach_task(ctx: BtfTracePointContext) -> i32 {
-    if kernel::hierarchy_id::<Direct>(ctx.arg(0)) == tunable!(hierarchy_id) {
-        thread::note_move(Task::<Direct>::new(ctx.arg(2)), sched::clock_ns());
+    let cgroup: *const c_void = ctx.arg(0);
+    if kernel::hierarchy_id::<Direct>(cgroup) == tunable!(hierarchy_id) {
+        let task = Task::<Direct>::new(ctx.arg(2));
+        thread::note_move(task, kernel::cgroup_id::<Direct>(cgroup), sched::clock_ns());
     }
     0
 }

@@ -35,10 +35,30 @@ static SLOT_TIMES: Array<SlotTime> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 #[map]
 static SLOT_LATENCIES: Array<SlotLatency> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// When a thread, or the process it is the first of, was last moved to another cgroup; ns of the scheduler's clock. As many
-/// as are moved between two switches of one of them.
+/// Where a thread, or the process it is the first of, was moved to lately, by its id. As many as are moved between two switches
+/// of one of them.
 #[map]
-static MOVES: LruHashMap<u32, u64> = LruHashMap::with_max_entries(256, 0);
+static MOVES: LruHashMap<u32, Moves> = LruHashMap::with_max_entries(256, 0);
+
+/// As many moves of one process as are told apart between two switches of one of its threads: of more, the latest.
+const MOVES_KEPT: usize = 4;
+
+/// The latest moves, the oldest at `next`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Moves {
+    latest: [Move; MOVES_KEPT],
+    next: u64,
+}
+
+/// One move to another cgroup.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Move {
+    /// ns of the scheduler's clock.
+    at_ns: u64,
+    cgroup_id: u64,
+}
 
 /// The entry of a thread that has one.
 #[inline(always)]
@@ -190,18 +210,63 @@ fn watch(thread: &mut Thread, cpu: u32, transition: Transition, counters: impl F
 
 /// Notes the instant at which a thread, or with it its whole process, was moved.
 #[inline(always)]
-pub fn note_move<R: Read>(task: Task<R>, now_ns: u64) {
+pub fn note_move<R: Read>(task: Task<R>, cgroup_id: u64, now_ns: u64) {
+    let tid = task.tid();
+    let mut moves = moves_of(tid).unwrap_or_default();
+    if let Some(oldest) = moves.latest.get_mut(moves.next as usize % MOVES_KEPT) {
+        *oldest = Move { at_ns: now_ns, cgroup_id };
+    }
+    moves.next = moves.next.wrapping_add(1);
     // Full never: the map forgets the oldest.
-    let _ = MOVES.insert(task.tid(), now_ns, 0);
+    let _ = MOVES.insert(tid, moves, 0);
 }
 
-/// When a thread was moved, if that was between two instants; else the later.
+#[inline(always)]
+fn moves_of(tid: u32) -> Option<Moves> {
+    // SAFETY: the value is copied at once.
+    unsafe { MOVES.get(tid) }.copied()
+}
+
+/// Moves what a thread has open to another slot, as of an instant.
+#[inline(always)]
+fn change_slot(thread: &mut Thread, cpu: u32, slot: u32, moved_ns: u64) {
+    if slot == thread.slot {
+        return;
+    }
+    if let Some(record) = time(thread.slot, cpu) {
+        write(record, |record| leave(record, thread.state, moved_ns));
+    }
+    if let Some(record) = time(slot, cpu) {
+        write(record, |record| enter(record, thread.state, moved_ns));
+    }
+    thread.slot = slot;
+}
+
+/// The move of this age, 0 the oldest, if it was between two instants: when, and to which slot.
+#[inline(always)]
+fn move_between(moves: &Moves, age: usize, since_ns: u64, now_ns: u64) -> Option<(u64, u32)> {
+    let index = (moves.next as usize).wrapping_add(age) % MOVES_KEPT;
+    let &Move { at_ns, cgroup_id } = moves.latest.get(index)?;
+    (since_ns..=now_ns).contains(&at_ns).then(|| (at_ns, slot::of_cgroup(cgroup_id)))
+}
+
+/// Moves a thread's open time along the cgroups it was moved through since it was last looked at.
 #[inline(never)]
-fn moved_ns(tid: u32, tgid: u32, since_ns: u64, now_ns: u64) -> u64 {
-    // SAFETY: the values are copied at once.
-    let (own, process) = unsafe { (MOVES.get(tid).copied(), MOVES.get(tgid).copied()) };
-    let moved_ns = own.unwrap_or(0).max(process.unwrap_or(0));
-    if (since_ns..=now_ns).contains(&moved_ns) { moved_ns } else { now_ns }
+fn follow_moves(thread: &mut Thread, cpu: u32, id: u32, now_ns: u64) {
+    let Some(moves) = moves_of(id) else { return };
+    // The beginning of its slice is older than its last look when it was settled meanwhile: what led to its slot is done.
+    let mut since_ns = thread.since_ns;
+    for age in 0..MOVES_KEPT {
+        match move_between(&moves, age, since_ns, now_ns) {
+            Some((at_ns, slot)) if slot == thread.slot => since_ns = at_ns,
+            _ => {}
+        }
+    }
+    for age in 0..MOVES_KEPT {
+        if let Some((at_ns, slot)) = move_between(&moves, age, since_ns, now_ns) {
+            change_slot(thread, cpu, slot, at_ns);
+        }
+    }
 }
 
 /// Moves a thread that has changed its cgroup to the slot of the new one, from the instant it was moved: the kernel's own account
@@ -216,13 +281,12 @@ pub fn follow_cgroup<R: Read>(task: Task<R>, thread: &mut Thread, cpu: u32, now_
     thread.cgroups = cgroups;
     let slot = slot::of_task(task, task.cgroup_id());
     if slot != thread.slot {
-        let moved_ns = moved_ns(thread.tid, task.tgid(), thread.since_ns, now_ns);
-        if let Some(record) = time(thread.slot, cpu) {
-            write(record, |record| leave(record, thread.state, moved_ns));
+        let (tid, tgid) = (thread.tid, task.tgid());
+        follow_moves(thread, cpu, tgid, now_ns);
+        if tid != tgid {
+            follow_moves(thread, cpu, tid, now_ns);
         }
-        if let Some(record) = time(slot, cpu) {
-            write(record, |record| enter(record, thread.state, moved_ns));
-        }
-        thread.slot = slot;
+        // Where it is now, should the moves not lead there: what is not known is from now on.
+        change_slot(thread, cpu, slot, now_ns);
     }
 }
