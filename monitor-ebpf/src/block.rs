@@ -19,7 +19,7 @@ use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::{btf_tracepoint, map, raw_tracepoint},
-    maps::{Array, HashMap, Queue},
+    maps::{Array, HashMap, Stack},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 use monitor_common::{
@@ -44,7 +44,7 @@ static BLOCK_PAIRS: HashMap<BlockKey, u32> = HashMap::with_max_entries(1, 0);
 
 /// Indexes that no pair has.
 #[map]
-static BLOCK_FREE: Queue<u32> = Queue::with_max_entries(1, 0);
+static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(1, 0);
 
 /// The key of each index, for user space.
 #[map]

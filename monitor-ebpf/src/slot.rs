@@ -5,7 +5,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{HashMap, Queue},
+    maps::{HashMap, Stack},
 };
 use monitor_common::{
     drops::DropReason,
@@ -25,7 +25,7 @@ static CGROUP_SLOTS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 
 /// Slots that nobody has.
 #[map]
-static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(1, 0);
+static FREE_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
 
 const BPF_NOEXIST: u64 = 1;
 

@@ -96,7 +96,7 @@ fn slots_of_unannounced_removals_come_back() -> Result<()> {
             cgroup.remove()?;
         }
         assert_eq!(drops_by_probes(&daemon, "no_slot")?, 0, "no slot left in round {round}");
-        // The tree is walked every five seconds at most, and a slot rests for two.
+        // The tree is walked five seconds after the last time at the latest, and a slot rests for two.
         std::thread::sleep(Duration::from_millis(7_500));
     }
     assert!(drops_by_probes(&daemon, "event_ring_full")? > 0, "the ring was large enough");

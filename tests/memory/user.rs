@@ -73,6 +73,13 @@ impl User {
         Ok(Faults { minor: fields[7].parse()?, major: fields[9].parse()? })
     }
 
+    /// Bytes that it had disks read: `read_bytes` of `/proc/PID/io`.
+    pub fn kernel_fetched_bytes(&self) -> Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.container.host_pid()?))?;
+        let bytes = io.lines().find_map(|line| line.strip_prefix("read_bytes: "));
+        Ok(bytes.context("read_bytes")?.parse()?)
+    }
+
     /// What cgscope says.
     pub fn faults(&self, scrape: &Scrape) -> Faults {
         let of = |kind| self.count(scrape, "faults_total", &[("kind", kind)]);

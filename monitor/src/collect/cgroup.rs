@@ -15,8 +15,10 @@ use crate::{
 
 /// How long the slot of a removed cgroup stays its own.
 const GRACE: Duration = Duration::from_secs(2);
-/// How often at most cgroupfs is walked because of cgroups nobody announced: a walk of 1,000 takes 10 ms.
-const WALK_INTERVAL: Duration = Duration::from_secs(5);
+/// cgroupfs is walked because of cgroups that nobody announced as often as costs 1 % of a CPU: a walk of 1,000 takes 10 ms.
+const WALK_COST: u32 = 100;
+/// The least and the most time between two such walks.
+const WALK_INTERVALS: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(5)];
 
 /// What is known of their comings and goings.
 #[derive(Debug, Default)]
@@ -24,7 +26,21 @@ pub(super) struct Cgroups {
     removed: Vec<(CgroupId, Instant)>,
     lost_before: u64,
     is_walk_due: bool,
-    walked: Option<Instant>,
+    walked: Option<Walk>,
+}
+
+/// The last walk.
+#[derive(Debug)]
+struct Walk {
+    begun: Instant,
+    took: Duration,
+}
+
+impl Walk {
+    fn is_next_allowed(&self) -> bool {
+        let [least, most] = WALK_INTERVALS;
+        self.begun.elapsed() >= (self.took * WALK_COST).clamp(least, most)
+    }
 }
 
 impl Cgroups {
@@ -54,14 +70,15 @@ impl Cgroups {
         }
         let is_anyone_unknown =
             probes.slots.iter().any(|(_, cgroup)| registry.of(cgroup).is_none());
-        let is_walk_allowed = self.walked.is_none_or(|walked| walked.elapsed() >= WALK_INTERVAL);
+        let is_walk_allowed = self.walked.as_ref().is_none_or(Walk::is_next_allowed);
         if (self.is_walk_due || is_anyone_unknown) && is_walk_allowed {
             // Those made while the tree is walked may be missing in it: only those from before are judged by it.
             let before: Vec<_> = probes.slots.iter().map(|(_, cgroup)| cgroup).collect();
+            let begun = Instant::now();
             registry.resync();
             self.note_unannounced(&before, registry);
             self.is_walk_due = false;
-            self.walked = Some(Instant::now());
+            self.walked = Some(Walk { begun, took: begun.elapsed() });
         }
     }
 

@@ -159,7 +159,7 @@ fn config(options: &EngineOptions, tree: &CgroupTree) -> Result<Config, BackendE
         max_cgroups: options.max_cgroups,
         max_threads: options.max_threads.unwrap_or(0),
         event_ring_bytes: options.event_ring_bytes,
-        stack_ring_bytes: options.stack_ring_bytes,
+        stack_ring_bytes: options.stack_ring_bytes.unwrap_or(0),
         unwind_table_bytes: options.unwind_table_bytes,
         hook: match options.hook {
             Hook::Auto => HookChoice::Auto,

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs};
 
 use aya::{
     Ebpf,
-    maps::{HashMap, MapData, Queue},
+    maps::{HashMap, MapData, Stack},
 };
 use monitor_common::{
     block::{BlockKey, PAIR_FIRST, PairCounters, PairLatency},
@@ -69,7 +69,7 @@ pub(super) fn is_any_disk_without_statistics() -> bool {
 /// What is counted per cgroup and device.
 pub struct BlockPairs {
     in_kernel: HashMap<MapData, BlockKey, u32>,
-    free: Queue<MapData, u32>,
+    free: Stack<MapData, u32>,
     /// The key of each index.
     keys: MappedArray<BlockKey>,
     known: BTreeMap<u32, BlockKey>,
@@ -82,9 +82,10 @@ pub struct BlockPairs {
 impl BlockPairs {
     /// Takes the maps; `size` tells how many entries each was made with.
     pub(super) fn new(ebpf: &mut Ebpf, size: impl Fn(&str) -> u32) -> Result<Self, ProbeError> {
-        let mut free: Queue<MapData, u32> =
-            Queue::try_from(take(ebpf, "BLOCK_FREE")?).map_err(map_error)?;
-        for index in PAIR_FIRST..size("BLOCK_KEYS") {
+        let mut free: Stack<MapData, u32> =
+            Stack::try_from(take(ebpf, "BLOCK_FREE")?).map_err(map_error)?;
+        // The lowest is taken first, as of slots.
+        for index in (PAIR_FIRST..size("BLOCK_KEYS")).rev() {
             free.push(index, 0).map_err(map_error)?;
         }
         Ok(Self {

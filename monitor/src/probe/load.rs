@@ -4,7 +4,7 @@ use std::{io, os::fd::AsFd, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, Endianness,
-    maps::{HashMap, Map, MapData, Queue},
+    maps::{HashMap, Map, MapData, Stack},
 };
 use aya_log::EbpfLogger;
 use monitor_common::{
@@ -91,7 +91,8 @@ impl Probes {
         if OBJECT.is_empty() {
             return Err(ProbeError::NoObject);
         }
-        for bytes in [config.event_ring_bytes, config.stack_ring_bytes] {
+        let given = Some(config.stack_ring_bytes).filter(|bytes| *bytes != 0);
+        for bytes in [config.event_ring_bytes].into_iter().chain(given) {
             if !bytes.is_power_of_two() || bytes < 4096 {
                 return Err(ProbeError::RingSize { bytes });
             }
@@ -121,7 +122,7 @@ impl Probes {
         let maps = stats::maps(&ebpf);
         let slots = Slots::new(
             HashMap::try_from(take(&mut ebpf, "CGROUP_SLOTS")?).map_err(map_error)?,
-            Queue::try_from(take(&mut ebpf, "FREE_SLOTS")?).map_err(map_error)?,
+            Stack::try_from(take(&mut ebpf, "FREE_SLOTS")?).map_err(map_error)?,
             config.slots(),
         )?;
         let size = |name: &str| sizes.iter().find(|(n, _)| *n == name).map_or(1, |(_, size)| *size);
@@ -232,7 +233,7 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("WAIT_PAIRS", on(Family::Sched, tunables.cpus * PAIRS_PER_CPU)),
         ("SLOT_PROCESSES", on(Family::Process, slots * tunables.cpus)),
         ("EVENTS", config.event_ring_bytes),
-        ("STACKS", on(Family::Profile, config.stack_ring_bytes).max(4096)),
+        ("STACKS", on(Family::Profile, config.stack_ring_bytes(tunables.cpus)).max(4096)),
         ("UNWIND_ROWS", unwind.rows),
         ("UNWIND_PAGES", unwind.pages),
         ("UNWIND_SLICES", unwind.mappings),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use aya::maps::{HashMap, MapData, Queue};
+use aya::maps::{HashMap, MapData, Stack};
 use monitor_common::sched::SLOT_FIRST;
 
 use super::{ProbeError, load::map_error};
@@ -14,17 +14,18 @@ use crate::kernel::cgroupfs::CgroupId;
 /// A dense number per cgroup.
 pub struct Slots {
     in_kernel: HashMap<MapData, u64, u32>,
-    free: Queue<MapData, u32>,
+    free: Stack<MapData, u32>,
     known: BTreeMap<u32, CgroupId>,
 }
 
 impl Slots {
     pub(super) fn new(
         in_kernel: HashMap<MapData, u64, u32>,
-        mut free: Queue<MapData, u32>,
+        mut free: Stack<MapData, u32>,
         slots: u32,
     ) -> Result<Self, ProbeError> {
-        for slot in SLOT_FIRST..slots {
+        // The lowest is taken first, and what was given back is taken again before others: only that much of the arrays is mapped.
+        for slot in (SLOT_FIRST..slots).rev() {
             free.push(slot, 0).map_err(map_error)?;
         }
         Ok(Self { in_kernel, free, known: BTreeMap::new() })

@@ -63,8 +63,8 @@ pub(super) fn maps(ebpf: &Ebpf) -> Vec<MapStatus> {
         | Map::HashMap(data)
         | Map::LruHashMap(data)
         | Map::PerCpuArray(data)
-        | Map::Queue(data)
-        | Map::RingBuf(data) => Some((name, data)),
+        | Map::RingBuf(data)
+        | Map::Stack(data) => Some((name, data)),
         _ => None,
     });
     let bytes = |fd| field(&fdinfo(fd).ok()?, "memlock");

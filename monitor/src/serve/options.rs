@@ -17,8 +17,8 @@ pub struct EngineOptions {
     pub frequency_hz: u32,
     /// Ring of cgroup and process events.
     pub event_ring_bytes: u32,
-    /// Ring of stack samples.
-    pub stack_ring_bytes: u32,
+    /// Ring of stack samples; `None` takes it from the number of CPUs.
+    pub stack_ring_bytes: Option<u32>,
     /// Rows of unwind tables; a multiple of 8.
     pub unwind_table_bytes: u32,
     /// BTF of the kernel; `None` is `/sys/kernel/btf/vmlinux`.
@@ -43,7 +43,7 @@ impl Default for EngineOptions {
             max_threads: None,
             frequency_hz: 99,
             event_ring_bytes: 1 << 20,
-            stack_ring_bytes: 4 << 20,
+            stack_ring_bytes: None,
             unwind_table_bytes: 16 << 20,
             btf: None,
             hook: Hook::Auto,

@@ -315,6 +315,6 @@ mod tests {
         assert_eq!(options.interval.as_millis(), 100);
         assert_eq!(options.max_threads, Some(4096));
         assert_eq!(options.disabled, ["profile", "process"]);
-        assert_eq!((options.frequency_hz, options.stack_ring_bytes), (49, 8 << 20));
+        assert_eq!((options.frequency_hz, options.stack_ring_bytes), (49, Some(8 << 20)));
     }
 }

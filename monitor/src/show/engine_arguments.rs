@@ -35,10 +35,10 @@ pub struct EngineArguments {
           value_parser = ring_bytes)]
     pub event_ring_size: u32,
 
-    /// Ring of stack samples, a power of two
-    #[arg(long, value_name = "SIZE", default_value = "4M", env = "CGSCOPE_STACK_RING_SIZE", hide_short_help = true,
-          value_parser = ring_bytes)]
-    pub stack_ring_size: u32,
+    /// Ring of stack samples, a power of two; by itself 128K for each CPU, from 2M to 64M
+    #[arg(long, value_name = "SIZE", default_value = "auto", env = "CGSCOPE_STACK_RING_SIZE", hide_short_help = true,
+          value_parser = auto_ring_bytes)]
+    pub stack_ring_size: AutoNumber,
 
     /// Memory for unwind tables, by which stacks without frame pointers are walked
     #[arg(long, value_name = "SIZE", default_value = "16M", env = "CGSCOPE_UNWIND_TABLE_SIZE", hide_short_help = true,
@@ -109,7 +109,7 @@ impl EngineArguments {
             max_threads: self.max_threads.0,
             frequency_hz,
             event_ring_bytes: self.event_ring_size,
-            stack_ring_bytes: self.stack_ring_size,
+            stack_ring_bytes: self.stack_ring_size.0,
             unwind_table_bytes: self.unwind_table_size,
             btf: self.btf.clone(),
             hook: self.hook,
@@ -131,6 +131,13 @@ fn threads(text: &str) -> Result<AutoNumber, String> {
         Ok(number @ 1024..=4_194_304) => Ok(AutoNumber(Some(number))),
         _ => Err("give auto or a number from 1024 to 4194304".to_owned()),
     }
+}
+
+fn auto_ring_bytes(text: &str) -> Result<AutoNumber, String> {
+    if text == "auto" {
+        return Ok(AutoNumber(None));
+    }
+    ring_bytes(text).map(|bytes| AutoNumber(Some(bytes)))
 }
 
 fn interval(text: &str) -> Result<Span, String> {
