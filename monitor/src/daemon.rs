@@ -2,6 +2,7 @@
 //! threads that record and name stacks, and answers as the server's [`Backend`].
 
 mod doctor;
+mod history;
 mod recorder;
 mod report;
 mod start;
@@ -29,7 +30,7 @@ use crate::{
         Backend, BackendError, BoxFuture, ProfileRequest, Watch, process_subject,
         report::{DoctorReport, ProbesReport},
     },
-    store::Live,
+    store::{History, Live, Snapshot},
     symbol::Symbols,
     unwind::Unwinder,
 };
@@ -50,6 +51,7 @@ struct Shared {
     host: Mutex<Host>,
     registry: Arc<Registry>,
     live: Live,
+    history: Option<History>,
     symbols: Symbols,
     unwinder: Unwinder,
     costs: Mutex<report::Costs>,
@@ -91,7 +93,14 @@ impl Shared {
             (taken, samples)
         };
         self.host.lock().unwrap_or_else(PoisonError::into_inner).collect(taken, &mut samples);
-        self.live.add(Tick { at: WallTimeNs::now(), taken, samples });
+        if let Some(history) = &self.history {
+            history.collect(&mut samples);
+        }
+        let tick = Arc::new(Tick { at: WallTimeNs::now(), taken, samples });
+        self.live.add_shared(Arc::clone(&tick));
+        if let Some(history) = &self.history {
+            history.record(tick);
+        }
         self.costs.lock().unwrap_or_else(PoisonError::into_inner).rest();
     }
 
@@ -136,7 +145,13 @@ impl Backend for Engine {
             &self.shared.registry,
             &self.shared.unwinder.stats(),
             &self.shared.options,
+            self.shared.history.as_ref(),
         )
+    }
+
+    fn history(&self) -> Result<Snapshot, BackendError> {
+        let history = self.shared.history.as_ref();
+        history.map(History::snapshot).ok_or_else(BackendError::no_history)
     }
 
     fn watch(&self, process: Tgid) -> Result<Watch, BackendError> {

@@ -7,6 +7,7 @@ use cgscope::{
     kernel::host,
     metric::{Descriptor, Kind, Scope, Unit, reference},
     probe::own,
+    store,
 };
 use monitor_common::drops::DropReason;
 
@@ -14,7 +15,8 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
 fn descriptors() -> impl Iterator<Item = &'static Descriptor> {
     let collected = collect::DESCRIPTORS.iter().copied().flatten();
-    collected.chain(host::DESCRIPTORS).chain(own::DESCRIPTORS).copied()
+    let own = own::DESCRIPTORS.iter().chain(store::DESCRIPTORS);
+    collected.chain(host::DESCRIPTORS).chain(own).copied()
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
         EngineOptions,
         report::{Check, CheckStatus, DoctorReport},
     },
+    store::History,
     unwind::UnwindStats,
 };
 
@@ -17,8 +18,10 @@ pub(super) fn report(
     registry: &Registry,
     unwind: &UnwindStats,
     options: &EngineOptions,
+    history: Option<&History>,
 ) -> DoctorReport {
     let mut checks = vec![identity(registry), unwind_tables(unwind)];
+    checks.extend(super::history::checks(history));
     checks.extend(probes.programs.iter().map(program));
     let off = Family::ALL.iter().filter(|f| options.disabled.iter().any(|name| name == f.name()));
     checks.extend(off.map(|family| Check {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Engine, Shared,
+    Engine, Shared, history,
     recorder::{self, Recorder},
     report::Costs,
 };
@@ -55,11 +55,14 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
     let of_mapped = symbols.clone();
     let unwinder = Unwinder::start(readers.unwind, move |process| of_mapped.mapped(process))
         .map_err(|error| thread_failure("unwinder", &error))?;
+    let history =
+        history::start(options, &registry).map_err(|error| thread_failure("history", &error))?;
     let shared = Arc::new(Shared {
         collector: Mutex::new(collector),
         host: Mutex::new(Host::new()),
         registry: Arc::clone(&registry),
         live: Live::default(),
+        history,
         symbols: symbols.clone(),
         unwinder: unwinder.clone(),
         costs: Mutex::new(Costs::default()),

@@ -12,7 +12,7 @@ use crate::{
     kernel::ids::Tgid,
     metric::Subject,
     profile::Profile,
-    store::Live,
+    store::{Live, Snapshot},
 };
 
 /// A boxed future that can move between threads.
@@ -31,6 +31,14 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What this kernel offers and what is missing.
     fn doctor(&self) -> DoctorReport;
+
+    /// History as it is now.
+    ///
+    /// # Errors
+    /// [`BackendError::Unsupported`] when none is kept.
+    fn history(&self) -> Result<Snapshot, BackendError> {
+        Err(BackendError::no_history())
+    }
 
     /// Measures one process by itself until the [`Watch`] is dropped.
     ///
@@ -159,6 +167,14 @@ pub enum ErrorKind {
 }
 
 impl BackendError {
+    /// That the past is not kept.
+    pub fn no_history() -> Self {
+        Self::Unsupported {
+            what: "questions about the past".into(),
+            why: "the daemon keeps no history: start it without --no-history".into(),
+        }
+    }
+
     /// Its kind.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -4,6 +4,8 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::store::HistoryOptions;
+
 /// Settings of the engine, checked by whoever parsed them except where the kernel has the last word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineOptions {
@@ -33,6 +35,8 @@ pub struct EngineOptions {
     pub disabled: Vec<String>,
     /// Families of programs that are on besides those that are by themselves.
     pub enabled: Vec<String>,
+    /// How history is kept; `None` keeps none.
+    pub history: Option<HistoryOptions>,
 }
 
 impl Default for EngineOptions {
@@ -51,6 +55,7 @@ impl Default for EngineOptions {
             kernel_log: KernelLog::Off,
             disabled: vec![],
             enabled: vec![],
+            history: None,
         }
     }
 }

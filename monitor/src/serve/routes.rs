@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     assets, backend::Backend, backend::BackendError, containers, error::ApiError, flamegraph,
-    guard, host, stream,
+    guard, host, query, stream,
 };
 
 /// What every handler shares.
@@ -67,6 +67,9 @@ pub fn router(
         .route("/flamegraph", get(flamegraph::record))
         .route("/probes", get(host::probes))
         .route("/doctor", get(host::doctor))
+        .route("/query", get(query::query))
+        .route("/series", get(query::series))
+        .route("/labels/{label}", get(query::label_values))
         .route("/stream", get(stream::stream));
     Router::new()
         .nest("/api/v1", api)

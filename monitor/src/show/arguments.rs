@@ -8,6 +8,7 @@ use super::{
     diff_arguments::DiffArguments,
     engine_arguments::{EngineArguments, duration, frequency},
     failure::EXIT_CODES,
+    history_arguments::HistoryArguments,
     top_columns::Columns,
 };
 use crate::profile::Format;
@@ -116,6 +117,9 @@ pub struct RunArguments {
 
     #[command(flatten)]
     pub state: StateArguments,
+
+    #[command(flatten)]
+    pub history: HistoryArguments,
 
     #[command(flatten)]
     pub engine: EngineArguments,
@@ -297,6 +301,9 @@ mod tests {
             ("cgscope run --hook kprobe", value),
             ("cgscope run --event-ring-size 3M", value),
             ("cgscope run --listen nowhere", value),
+            ("cgscope run --retention 6h,3d", value),
+            ("cgscope run --history-size 1M", value),
+            ("cgscope run --no-history --history-size 1G", conflict),
             ("cgscope top --columns name,nonsense", value),
             ("cgscope top --standalone --address 127.0.0.1:1", conflict),
             ("cgscope nonsense", ErrorKind::InvalidSubcommand),
@@ -316,5 +323,7 @@ mod tests {
         assert_eq!(options.max_threads, Some(4096));
         assert_eq!(options.disabled, ["profile", "process"]);
         assert_eq!((options.frequency_hz, options.stack_ring_bytes), (49, Some(8 << 20)));
+        let history = run.history.options(&run.state.state_dir).expect("it is on");
+        assert_eq!(history.directory, std::path::Path::new("/var/lib/cgscope"));
     }
 }

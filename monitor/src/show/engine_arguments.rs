@@ -117,6 +117,7 @@ impl EngineArguments {
             kernel_log: self.kernel_log,
             disabled: self.disable.clone(),
             enabled: self.enable.clone(),
+            history: None,
         }
     }
 }

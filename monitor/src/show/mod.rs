@@ -15,6 +15,7 @@ mod engine_arguments;
 mod failure;
 mod flamegraph;
 mod histogram;
+mod history_arguments;
 mod latency;
 mod number;
 mod output;

@@ -24,7 +24,9 @@ pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
     // In this order: what is cheap to refuse is refused before anything is loaded into the kernel.
     let mut claim = Claim::take(&arguments.state.state_dir)?;
     let (listener, address) = bind(arguments.listen)?;
-    let backend = (engine.start)(&arguments.engine.options(arguments.frequency))?;
+    let mut options = arguments.engine.options(arguments.frequency);
+    options.history = arguments.history.options(&arguments.state.state_dir);
+    let backend = (engine.start)(&options)?;
 
     let failed =
         |error: io::Error| Failure::new(RUNTIME, format!("cannot start threads: {error}"), "");

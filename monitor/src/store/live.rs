@@ -31,7 +31,11 @@ impl Live {
 
     /// Adds the newest tick.
     pub fn add(&self, tick: Tick) {
-        let tick = Arc::new(tick);
+        self.add_shared(Arc::new(tick));
+    }
+
+    /// Adds the newest tick, which others have as well.
+    pub fn add_shared(&self, tick: Arc<Tick>) {
         let mut ticks = self.ticks.write().unwrap_or_else(PoisonError::into_inner);
         if ticks.len() == Self::KEPT_TICKS {
             ticks.pop_front();

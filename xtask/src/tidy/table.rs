@@ -49,7 +49,7 @@ pub const STAGES: [(&str, &[&str]); 12] = [
 pub const WIRING: [&str; 4] = ["daemon.rs", "daemon", "lib.rs", "main.rs"];
 
 /// A crate and the folders or files of `monitor/src` that may name it.
-pub const CRATES: [(&str, &[&str]); 11] = [
+pub const CRATES: [(&str, &[&str]); 13] = [
     ("aya", &["probe"]),
     ("aya_log", &["probe"]),
     ("aya_obj", &["probe"]),
@@ -61,4 +61,6 @@ pub const CRATES: [(&str, &[&str]); 11] = [
     ("prost", &["profile"]),
     ("blazesym", &["symbol"]),
     ("gimli", &["unwind"]),
+    ("rusqlite", &["store"]),
+    ("pco", &["store"]),
 ];

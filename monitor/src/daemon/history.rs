@@ -1,0 +1,80 @@
+//! History's place in the engine: where names come from, and what `doctor` says of it.
+
+use std::{io, sync::Arc};
+
+use crate::{
+    container::{Container, Registry},
+    serve::{
+        EngineOptions, PROCESS_PREFIX,
+        report::{Check, CheckStatus},
+    },
+    store::{History, HistoryOptions, Named, Names, Refusal, State},
+};
+
+/// Starts it, unless it is off.
+///
+/// # Errors
+/// That its thread cannot be started.
+pub(super) fn start(
+    options: &EngineOptions,
+    registry: &Arc<Registry>,
+) -> io::Result<Option<History>> {
+    let Some(options) = &options.history else { return Ok(None) };
+    let registry = Arc::clone(registry);
+    let names: Names = Box::new(move || names(&registry));
+    // A watched process is measured for the one request that asks.
+    let options = HistoryOptions { skipped_prefix: Some(PROCESS_PREFIX), ..options.clone() };
+    History::start(options, names).map(Some)
+}
+
+fn names(registry: &Registry) -> Vec<Named> {
+    let pseudo = [Container::kernel(), Container::unattributed()];
+    // Of two with one id the later overwrites the earlier: the dead come first.
+    let mut all = registry.containers(true, true);
+    all.reverse();
+    all.iter().map(AsRef::as_ref).chain(&pseudo).map(named).collect()
+}
+
+fn named(container: &Container) -> Named {
+    let pod = container.pod.as_ref();
+    Named {
+        id: container.id.as_str().to_owned(),
+        name: container.name.clone(),
+        runtime: container.runtime.as_str().to_owned(),
+        image: container.image.clone(),
+        pod: pod.and_then(|pod| pod.name.clone()),
+        namespace: pod.and_then(|pod| pod.namespace.clone()),
+    }
+}
+
+/// Whether it is written, and each way in which samples were lost.
+pub(super) fn checks(history: Option<&History>) -> Vec<Check> {
+    let Some(history) = history else { return vec![] };
+    let summary = history.summary();
+    let (status, detail, remedy) = match history.state() {
+        State::Writing => (CheckStatus::Ok, summary, ""),
+        State::Memory { reason } => (
+            CheckStatus::Degraded,
+            format!("kept in memory only, since it cannot be written: {reason}"),
+            "make room or make the directory writable; writing is tried again every 5 s",
+        ),
+    };
+    let check = |name: String, status, detail, remedy: &str| Check {
+        name,
+        status,
+        detail,
+        remedy: remedy.to_owned(),
+        metrics_affected: vec![],
+    };
+    let mut checks = vec![check("history".into(), status, detail, remedy)];
+    checks.extend(history.refused().filter(|(_, count)| *count > 0).map(|(why, count)| {
+        let remedy = match why {
+            Refusal::QueueFull => "the disk is slow: put --history-dir on another",
+            Refusal::SeriesLimit => "too many containers or labels: the newest are not kept",
+            Refusal::NotWritten => "make room or make the directory writable",
+        };
+        let name = format!("history loss {}", why.name());
+        check(name, CheckStatus::Degraded, format!("{count} samples since the start"), remedy)
+    }));
+    checks
+}
