@@ -9,6 +9,7 @@ mod family;
 mod load;
 mod memory;
 mod sampler;
+mod store;
 mod table;
 mod tool;
 mod unwind;
@@ -48,6 +49,12 @@ enum Bench {
     Unwind(Repetition),
     /// Resident and kernel memory, with and without 100 idle cgroups
     Memory,
+    /// History: samples a second, bytes a sample, bytes written a day, memory, and questions; no load and no root
+    Store {
+        /// How much history to write at 2,000 series a second
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=48))]
+        hours: u64,
+    },
 }
 
 #[derive(Args)]
@@ -77,8 +84,12 @@ impl Repetition {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    if let Bench::Store { hours } = cli.bench {
+        return store::bench(hours);
+    }
     cgscope_tests::require_root();
     match cli.bench {
+        Bench::Store { hours } => store::bench(hours),
         Bench::Sched(asked) => run(&[Tool::Nothing, Tool::peer("runqlat"), Tool::Cgscope], &asked),
         Bench::Peers(asked) => {
             run(&[Tool::Nothing, Tool::peer("cpudist"), Tool::peer("runqlat")], &asked)
