@@ -13,6 +13,7 @@ use super::{
     Snapshot, Writer,
     fixture::{Did, Host, writer},
     point::Points,
+    reading::Read,
     shared::State,
     snapshot::Segment,
     tier::TIERS,
@@ -54,9 +55,11 @@ fn levels(writer: &Writer, tier: usize) -> Vec<(u64, f64)> {
     let Some(first) = rows.iter().find(|row| row.subject.ends_with('0')) else { return vec![] };
     let mut levels = vec![];
     let segment = Segment { tier, from_ms: 0, to_ms: u64::MAX };
-    let read = snapshot.read(&[first.id], segment, &mut |_, piece, points| {
-        let Points::Gauge(points) = points else { return };
-        let at = |i: u32| (piece.instants[i as usize].at_ms - START_MS) / BETWEEN_MS;
+    let reading = snapshot.reading(&[segment]).expect("readable");
+    let instants: Vec<_> = reading.stretches().map(|(_, instants)| instants).collect();
+    let read = reading.read(&[first.id], &mut |read| {
+        let Read::Points { stretch, points: Points::Gauge(points), .. } = read else { return };
+        let at = |i: u32| (instants[stretch][i as usize].at_ms - START_MS) / BETWEEN_MS;
         levels.extend(points.iter().map(|(i, point)| (at(*i), point.sum)));
     });
     read.expect("readable");

@@ -17,6 +17,7 @@ mod options;
 mod own;
 mod point;
 pub mod query;
+mod reading;
 mod retention;
 mod seal;
 mod shared;

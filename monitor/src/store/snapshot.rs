@@ -1,19 +1,16 @@
 //! A consistent look at history: pieces and open frames of one moment, read as if they were one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{Arc, atomic::Ordering},
 };
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 
 use super::{
-    chunk::{self, no_slots},
-    database::{self, Named, SeriesRow, chunk_id},
-    frame::{Frame, Instant, read_group},
-    id::{GroupId, SeriesId},
-    point::Points,
-    seal::{Coarser, roll_up},
+    database::{self, Named, SeriesRow},
+    frame::Frame,
+    id::SeriesId,
     shared::Shared,
     tier::{STEP_MS, TIERS},
 };
@@ -28,21 +25,6 @@ pub struct Segment {
     /// The end, not in it, ms.
     pub to_ms: u64,
 }
-
-/// The piece that points are of.
-#[derive(Clone, Copy, Debug)]
-pub struct Piece<'a> {
-    /// Another one for each piece of a reading; all series of a piece come one after the other.
-    pub number: usize,
-    /// Its instants.
-    pub instants: &'a [Instant],
-}
-
-/// Takes the points of one series in one piece.
-pub type Take<'a> = &'a mut dyn FnMut(SeriesId, Piece<'_>, Points);
-
-/// The number of what is not sealed yet.
-const OPEN: usize = usize::MAX;
 
 /// History at one moment.
 #[derive(Debug)]
@@ -165,129 +147,23 @@ impl Snapshot {
         Ok(sealed.map_or(u64::MAX, |ms| ms as u64).min(open.unwrap_or(u64::MAX)))
     }
 
-    /// Hands the instants of a segment to `take`, piece by piece. Instants outside may come as well.
-    ///
-    /// # Errors
-    /// Of the database. Damaged ones are left out; whoever reads the points counts them.
-    pub fn instants(
-        &self,
-        segment: Segment,
-        take: &mut dyn FnMut(&[Instant]),
-    ) -> rusqlite::Result<()> {
-        if let Some(connection) = &self.connection {
-            let Segment { tier, from_ms, to_ms } = segment;
-            for piece in database::pieces(connection, tier, from_ms, to_ms)? {
-                if let Ok(instants) = chunk::decode_instants(&piece.instants) {
-                    take(&instants);
-                }
-            }
-        }
-        let (_, instants, to) = self.open_frames(segment);
-        take(&match to {
-            Some(coarser) => coarser.instants,
-            None => instants,
-        });
-        Ok(())
-    }
-
-    /// The open frames of a segment, their instants, and those of its tier.
-    fn open_frames(&self, segment: Segment) -> (Vec<&Arc<Frame>>, Vec<Instant>, Option<Coarser>) {
+    /// The open frames of a segment.
+    pub(super) fn open_frames(&self, segment: Segment) -> Vec<&Frame> {
         // Of a coarser tier the whole point, which may have begun before.
         let step_ms = STEP_MS[segment.tier];
         let from_ms = segment.from_ms / step_ms * step_ms;
-        let is_in = |frame: &&Arc<Frame>| (from_ms..segment.to_ms).contains(&frame.instant.at_ms);
-        let frames: Vec<&Arc<Frame>> = self.frames.iter().filter(is_in).collect();
-        let instants: Vec<Instant> = frames.iter().map(|frame| frame.instant).collect();
-        let coarser = (segment.tier > 0).then(|| Coarser::of(&instants, step_ms));
-        (frames, instants, coarser)
+        let is_in = |frame: &&Frame| (from_ms..segment.to_ms).contains(&frame.instant.at_ms);
+        self.frames.iter().map(|frame| &**frame).filter(is_in).collect()
     }
 
-    /// Hands each wanted series' points in a segment to `take`, piece by piece. Points outside may come as well.
-    ///
-    /// # Errors
-    /// Of the database. Damaged chunks are counted and left out.
-    pub fn read(
-        &self,
-        series: &[SeriesId],
-        segment: Segment,
-        take: Take<'_>,
-    ) -> rusqlite::Result<()> {
-        let mut groups: BTreeMap<GroupId, u32> = BTreeMap::new();
-        for id in series {
-            *groups.entry(id.group()).or_default() |= 1 << id.slot();
-        }
-        self.read_pieces(&groups, segment, take)?;
-        self.read_frames(&groups, segment, take);
-        Ok(())
+    /// The files, if they can be read.
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref()
     }
 
-    fn read_pieces(
-        &self,
-        groups: &BTreeMap<GroupId, u32>,
-        segment: Segment,
-        take: Take<'_>,
-    ) -> rusqlite::Result<()> {
-        let Some(connection) = &self.connection else { return Ok(()) };
-        let mut find = connection.prepare_cached("SELECT points FROM chunk WHERE id=?1")?;
-        let pieces = database::pieces(connection, segment.tier, segment.from_ms, segment.to_ms)?;
-        for (number, piece) in pieces.into_iter().enumerate() {
-            let Ok(instants) = chunk::decode_instants(&piece.instants) else {
-                self.count_damage();
-                continue;
-            };
-            let of = Piece { number, instants: &instants };
-            for (&group, &wanted) in groups {
-                let Some(kind) = group.kind() else { continue };
-                let slots = find
-                    .query_row([chunk_id(piece.id, group)], |row| {
-                        let points = row.get_ref(0)?.as_blob()?;
-                        Ok(chunk::decode(points, kind, instants.len(), wanted))
-                    })
-                    .optional()?;
-                match slots {
-                    Some(Ok(slots)) => hand_over(group, wanted, slots, of, take),
-                    Some(Err(_)) => self.count_damage(),
-                    None => {}
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn read_frames(&self, groups: &BTreeMap<GroupId, u32>, segment: Segment, take: Take<'_>) {
-        let (frames, instants, coarser) = self.open_frames(segment);
-        let mut cursors: Vec<_> = frames.iter().map(|frame| frame.cursor()).collect();
-        let (instants, to) = match coarser {
-            Some(coarser) => (coarser.instants, Some(coarser.to)),
-            None => (instants, None),
-        };
-        for (&group, &wanted) in groups {
-            let Some(kind) = group.kind() else { continue };
-            let mut slots = no_slots();
-            for (instant, cursor) in cursors.iter_mut().enumerate() {
-                // Frames in memory are as they were made or checked when they were read.
-                if let Ok(Some(bytes)) = cursor.seek(group) {
-                    let _ = read_group(bytes, kind, instant as u32, &mut slots);
-                }
-            }
-            let slots = match &to {
-                Some(to) => roll_up(slots, to),
-                None => slots,
-            };
-            hand_over(group, wanted, slots, Piece { number: OPEN, instants: &instants }, take);
-        }
-    }
-
-    fn count_damage(&self) {
+    /// Counts a stored chunk that is not what was written.
+    pub(super) fn count_damage(&self) {
         self.shared.counts.damaged.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-fn hand_over(group: GroupId, wanted: u32, slots: chunk::Slots, piece: Piece<'_>, take: Take<'_>) {
-    for (slot, points) in (0..).zip(slots) {
-        if let Some(points) = points.filter(|_| wanted & 1 << slot != 0) {
-            take(SeriesId::new(group, slot), piece, points);
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::{
     HistoryOptions, Snapshot, State, Writer,
     fixture::{Did, Host, no_names, writer},
     point::{Gain, Points, Summary},
+    reading::Read,
     snapshot::Segment,
     tier::{STEP_MS, TIERS},
     writer::{database_path, journal_path},
@@ -86,9 +87,12 @@ fn stored(writer: &Writer, tier: usize) -> Tier {
     let ids: Vec<_> = snapshot.series(None).unwrap().iter().map(|row| row.id).collect();
     let mut seen = Tier::default();
     let segment = Segment { tier, from_ms: 0, to_ms: u64::MAX };
-    snapshot
-        .read(&ids, segment, &mut |_, piece, points| {
-            let at = |i: u32| piece.instants[i as usize].at_ms / STEP_MS[tier] * STEP_MS[tier];
+    let reading = snapshot.reading(&[segment]).unwrap();
+    let instants: Vec<_> = reading.stretches().map(|(_, instants)| instants).collect();
+    reading
+        .read(&ids, &mut |read| {
+            let Read::Points { stretch, points, .. } = read else { return };
+            let at = |i: u32| instants[stretch][i as usize].at_ms / STEP_MS[tier] * STEP_MS[tier];
             match points {
                 Points::Counter(points) => points
                     .iter()

@@ -14,7 +14,8 @@ use crate::{
         database::SeriesRow,
         id::SeriesId,
         point::{Gain, Points, Summary},
-        snapshot::{Segment, Snapshot},
+        reading::{Read, Reading},
+        snapshot::Snapshot,
         tier::STEP_MS,
     },
 };
@@ -75,12 +76,12 @@ pub fn evaluate(snapshot: &Snapshot, query: &Query) -> Result<Answer, QueryError
     }
     let groups = Groups::of(&selected, query.by.as_deref());
     let segments = snapshot.segments(grid.tier, grid.start_ms, grid.end_ms())?;
-    let mut read = Read::new(&grid, &selected, &groups, kind);
-    for &segment in &segments {
-        read.segment(snapshot, segment)?;
-    }
+    let reading = snapshot.reading(&segments)?;
+    let mut sum = Sum::new(&grid, &selected, &groups, (function, kind, unit), &reading);
+    let ids: Vec<SeriesId> = selected.iter().map(|(row, _)| row.id).collect();
+    reading.read(&ids, &mut |read| sum.take(read))?;
     let coarsest = segments.iter().map(|segment| STEP_MS[segment.tier]).max();
-    let aggregate = query.aggregate.unwrap_or(Aggregate::default_of(function));
+    let values = sum.finish(query.aggregate.unwrap_or(Aggregate::default_of(function)));
     Ok(Answer {
         kind,
         unit,
@@ -90,7 +91,7 @@ pub fn evaluate(snapshot: &Snapshot, query: &Query) -> Result<Answer, QueryError
         step_ms: grid.step_ms,
         steps: grid.steps as usize,
         resolution_ms: coarsest.unwrap_or(STEP_MS[grid.tier]),
-        series: read.finish(groups, function, unit, aggregate),
+        series: lines(groups, values),
     })
 }
 
@@ -155,139 +156,175 @@ impl Groups {
     }
 }
 
-/// The steps while they are filled.
-enum Steps {
-    /// Of each series.
-    Scalars(Vec<Scalars>),
-    /// Of each group: distributions are merged at once.
+/// Lines while they are made.
+enum Lines {
+    /// Each of one series.
+    Each(Vec<Vec<Option<f64>>>),
+    /// Each of several.
+    Together(Vec<Vec<Together>>),
+    /// Of distributions: merged at once.
     Gains(Vec<Gains>),
 }
 
-struct Read<'a> {
+/// Adds up what is read.
+struct Sum<'a> {
     grid: &'a Grid,
+    groups: &'a Groups,
+    function: Function,
     kind: Kind,
-    ids: Vec<SeriesId>,
+    unit: Unit,
     place: HashMap<SeriesId, usize>,
-    group: Vec<usize>,
-    steps: Steps,
+    /// The step of each instant of each stretch.
+    step_at: Vec<Vec<Option<usize>>>,
     /// Time that was measured in each step, ms.
     covered_ms: Vec<u64>,
+    /// The steps of the series that are being read, and which of the selected those are.
+    open: Vec<(usize, Scalars)>,
+    /// Steps to use again.
+    spare: Vec<Scalars>,
+    lines: Lines,
 }
 
-impl<'a> Read<'a> {
-    fn new(grid: &'a Grid, selected: &[(SeriesRow, Labels)], groups: &Groups, kind: Kind) -> Self {
-        let ids: Vec<SeriesId> = selected.iter().map(|(row, _)| row.id).collect();
+impl<'a> Sum<'a> {
+    fn new(
+        grid: &'a Grid,
+        selected: &[(SeriesRow, Labels)],
+        groups: &'a Groups,
+        (function, kind, unit): (Function, Kind, Unit),
+        reading: &Reading<'_>,
+    ) -> Self {
         let steps = grid.steps as usize;
+        let mut covered_ms = vec![0; steps];
+        let mut step_at = vec![];
+        for (segment, instants) in reading.stretches() {
+            let is_in = |at_ms: &u64| (segment.from_ms..segment.to_ms).contains(at_ms);
+            let step_of =
+                |at_ms: u64| Some(at_ms).filter(is_in).and_then(|at_ms| grid.step_of(at_ms));
+            let steps: Vec<_> = instants.iter().map(|instant| step_of(instant.at_ms)).collect();
+            for (step, instant) in steps.iter().zip(instants) {
+                if let Some(step) = step {
+                    covered_ms[*step] += instant.covered_ms;
+                }
+            }
+            step_at.push(steps);
+        }
+        let lines = match kind {
+            Kind::Distribution => Lines::Gains(vec![vec![None; steps]; groups.labels.len()]),
+            _ if groups.sizes.iter().all(|&size| size == 1) => {
+                Lines::Each(vec![vec![]; groups.labels.len()])
+            }
+            _ => Lines::Together(vec![vec![Together::default(); steps]; groups.labels.len()]),
+        };
         Self {
             grid,
+            groups,
+            function,
             kind,
-            place: ids.iter().copied().zip(0..).collect(),
-            ids,
-            group: groups.of.clone(),
-            steps: match kind {
-                Kind::Distribution => Steps::Gains(vec![vec![None; steps]; groups.labels.len()]),
-                _ => Steps::Scalars(vec![vec![None; steps]; selected.len()]),
-            },
-            covered_ms: vec![0; steps],
+            unit,
+            place: selected.iter().map(|(row, _)| row.id).zip(0..).collect(),
+            step_at,
+            covered_ms,
+            open: vec![],
+            spare: vec![],
+            lines,
         }
     }
 
-    fn segment(&mut self, snapshot: &Snapshot, segment: Segment) -> Result<(), QueryError> {
-        let Segment { from_ms, to_ms, .. } = segment;
-        let grid = self.grid;
-        let step_of = |instant: &crate::store::frame::Instant| {
-            grid.step_of(instant.at_ms).filter(|_| (from_ms..to_ms).contains(&instant.at_ms))
+    fn take(&mut self, read: Read) {
+        let Read::Points { id, stretch, points } = read else { return self.close() };
+        let (Some(&series), Some(step_at)) = (self.place.get(&id), self.step_at.get(stretch))
+        else {
+            return;
         };
-        snapshot.instants(segment, &mut |instants| {
-            for instant in instants {
-                if let Some(step) = step_of(instant) {
-                    self.covered_ms[step] += instant.covered_ms;
-                }
-            }
-        })?;
-        let (place, group, steps) = (&self.place, &self.group, &mut self.steps);
-        // Of the piece: the same for each of its series.
-        let (mut number, mut step_by_instant) = (None, vec![]);
-        snapshot.read(&self.ids, segment, &mut |id, piece, points| {
-            let Some(&series) = place.get(&id) else { return };
-            if number.replace(piece.number) != Some(piece.number) {
-                step_by_instant.clear();
-                step_by_instant.extend(piece.instants.iter().map(step_of));
-            }
-            let step_at = |at: u32| step_by_instant.get(at as usize).copied().flatten();
-            match (&mut *steps, points) {
-                (Steps::Scalars(steps), Points::Counter(points)) => {
-                    for (at, point) in points {
-                        if let Some(step) = step_at(at) {
-                            add(&mut steps[series][step], point.floats(), Summary::merge);
-                        }
+        let step_at = |at: u32| step_at.get(at as usize).copied().flatten();
+        match points {
+            Points::Counter(points) if self.kind != Kind::Distribution => {
+                let steps = steps_of(&mut self.open, &mut self.spare, series, self.grid);
+                for (at, point) in points {
+                    if let Some(step) = step_at(at) {
+                        add(&mut steps[step], point.floats(), Summary::merge);
                     }
                 }
-                (Steps::Scalars(steps), Points::Gauge(points)) => {
-                    for (at, point) in points {
-                        if let Some(step) = step_at(at) {
-                            add(&mut steps[series][step], point, Summary::merge);
-                        }
-                    }
-                }
-                (Steps::Gains(steps), Points::Distribution(points)) => {
-                    for (at, point) in points {
-                        if let Some(step) = step_at(at) {
-                            add(&mut steps[group[series]][step], point, Gain::merge);
-                        }
-                    }
-                }
-                // Of another kind than the newest series.
-                _ => {}
             }
-        })?;
-        Ok(())
+            Points::Gauge(points) if self.kind != Kind::Distribution => {
+                let steps = steps_of(&mut self.open, &mut self.spare, series, self.grid);
+                for (at, point) in points {
+                    if let Some(step) = step_at(at) {
+                        add(&mut steps[step], point, Summary::merge);
+                    }
+                }
+            }
+            Points::Distribution(points) => {
+                let Lines::Gains(lines) = &mut self.lines else { return };
+                let line = &mut lines[self.groups.of[series]];
+                for (at, point) in points {
+                    if let Some(step) = step_at(at) {
+                        add(&mut line[step], point, Gain::merge);
+                    }
+                }
+            }
+            // Of another kind than the newest series.
+            _ => {}
+        }
     }
 
-    fn finish(
-        self,
-        groups: Groups,
-        function: Function,
-        unit: Unit,
-        how: Aggregate,
-    ) -> Vec<AnswerSeries> {
-        let covered = &self.covered_ms;
-        let values: Vec<Vec<Option<f64>>> = match self.steps {
-            Steps::Gains(steps) => steps
-                .into_iter()
-                .map(|steps| {
-                    let steps = steps.into_iter().zip(covered);
-                    steps.map(|(gain, ms)| distribution(function, unit, &gain?, *ms)).collect()
-                })
-                .collect(),
-            Steps::Scalars(steps) => {
-                let value = |step: &Option<Summary<f64>>, ms: &u64| {
-                    scalar(function, self.kind, unit, step.as_ref()?, *ms)
-                };
-                if groups.sizes.iter().all(|&size| size == 1) {
-                    // A chart of each is the usual case, and this is half the memory of the general one.
-                    let mut values = vec![vec![]; groups.labels.len()];
-                    for (series, &group) in steps.into_iter().zip(&groups.of) {
-                        values[group] =
-                            series.iter().zip(covered).map(|(s, ms)| value(s, ms)).collect();
-                    }
-                    return lines(groups, values);
-                }
-                let mut together =
-                    vec![vec![Together::default(); covered.len()]; groups.labels.len()];
-                for (series, group) in steps.iter().zip(&groups.of) {
-                    for ((step, ms), into) in series.iter().zip(covered).zip(&mut together[*group])
-                    {
-                        if let Some(value) = value(step, ms) {
-                            into.add(value);
-                        }
+    /// Makes values of the series that are complete.
+    fn close(&mut self) {
+        for (series, mut steps) in self.open.drain(..) {
+            let line = self.groups.of[series];
+            let value = |(step, ms): (&Option<Summary<f64>>, &u64)| {
+                scalar(self.function, self.kind, self.unit, step.as_ref()?, *ms)
+            };
+            let values = steps.iter().zip(&self.covered_ms).map(value);
+            match &mut self.lines {
+                Lines::Each(lines) => lines[line] = values.collect(),
+                Lines::Together(lines) => {
+                    for (value, into) in values.zip(&mut lines[line]) {
+                        value.into_iter().for_each(|value| into.add(value));
                     }
                 }
-                together.iter().map(|steps| steps.iter().map(|t| t.value(how)).collect()).collect()
+                Lines::Gains(_) => {}
             }
-        };
-        lines(groups, values)
+            steps.fill(None);
+            self.spare.push(steps);
+        }
     }
+
+    fn finish(self, how: Aggregate) -> Vec<Vec<Option<f64>>> {
+        match self.lines {
+            Lines::Each(lines) => lines,
+            Lines::Together(lines) => {
+                lines.iter().map(|steps| steps.iter().map(|t| t.value(how)).collect()).collect()
+            }
+            Lines::Gains(lines) => {
+                let value = |(gain, ms): (Option<Gain>, &u64)| {
+                    distribution(self.function, self.unit, &gain?, *ms)
+                };
+                lines
+                    .into_iter()
+                    .map(|steps| steps.into_iter().zip(&self.covered_ms).map(value).collect())
+                    .collect()
+            }
+        }
+    }
+}
+
+/// The open steps of a series.
+fn steps_of<'a>(
+    open: &'a mut Vec<(usize, Scalars)>,
+    spare: &mut Vec<Scalars>,
+    series: usize,
+    grid: &Grid,
+) -> &'a mut Scalars {
+    let at = match open.iter().position(|(one, _)| *one == series) {
+        Some(at) => at,
+        None => {
+            let steps = spare.pop().unwrap_or_else(|| vec![None; grid.steps as usize]);
+            open.push((series, steps));
+            open.len() - 1
+        }
+    };
+    &mut open[at].1
 }
 
 /// Those that have a value.
