@@ -21,7 +21,7 @@ pub use start::start;
 
 use crate::{
     collect::Collector,
-    container::Registry,
+    container::{Registry, limits::Change},
     kernel::{host::Host, ids::Tgid},
     metric::{Tick, WallTimeNs},
     probe::{self, Event},
@@ -152,6 +152,10 @@ impl Backend for Engine {
     fn history(&self) -> Result<Snapshot, BackendError> {
         let history = self.shared.history.as_ref();
         history.map(History::snapshot).ok_or_else(BackendError::no_history)
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        self.shared.collector().changes()
     }
 
     fn watch(&self, process: Tgid) -> Result<Watch, BackendError> {

@@ -22,7 +22,7 @@ pub enum Tool {
 }
 
 /// Every family that can be off, to have one alone.
-const FAMILIES: [&str; 6] = ["sched", "process", "block", "tcp", "memory", "profile"];
+const FAMILIES: [&str; 7] = ["sched", "process", "block", "tcp", "memory", "limits", "profile"];
 
 /// A tool at work. Dropping it detaches it.
 pub enum Attached {

@@ -45,7 +45,7 @@ pub use folded::{Folded, Stack};
 pub use image::image_name;
 pub use json_lines::JsonLines;
 pub use paths::{cgscope_binary, scratch_dir, workspace_root};
-pub use pause::{Span, Still, between_stops};
+pub use pause::{Span, Still, between_stops, while_stopped};
 pub use plain_cgroup::PlainCgroup;
 pub use pprof::{Pprof, PprofLocation, PprofSample};
 pub use scrape::{Scrape, Series, Subject};

@@ -79,6 +79,21 @@ pub fn between_stops<T>(
     Ok(Span { before, after })
 }
 
+/// Does `what` while nothing of `containers` runs.
+///
+/// # Errors
+/// When a container ends meanwhile, or those of `what`.
+pub fn while_stopped<T>(containers: &[&Container], what: impl FnOnce() -> Result<T>) -> Result<T> {
+    for container in containers {
+        stop(container)?;
+    }
+    let done = what();
+    for container in containers {
+        signal(container, libc::SIGCONT)?;
+    }
+    done
+}
+
 /// Stops every process of a container, those born meanwhile too.
 fn stop(container: &Container) -> Result<()> {
     wait_until("the container to stand still", Duration::from_secs(5), || {

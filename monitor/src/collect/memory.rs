@@ -23,7 +23,7 @@ use slot::{Delta, Slot};
 
 use super::Owned;
 use crate::{
-    container::{Accounts, Registry},
+    container::{Accounts, Registry, limits::Changes},
     metric::{Descriptor, Histogram, Sample, Subject, Value},
     probe::{Family, Probes},
 };
@@ -83,6 +83,7 @@ impl Memory {
         &mut self,
         probes: &Probes,
         registry: &Registry,
+        changes: &mut Changes,
         owned: &[Owned],
         samples: &mut Vec<Sample>,
     ) {
@@ -101,7 +102,7 @@ impl Memory {
                 self.hit_ratio.add(&delta);
             }
         }
-        files.collect(registry, now, samples);
+        files.collect(registry, changes, now, samples);
         self.read_kills(probes, &owners, now);
         self.accounts.expire(now);
         let is_victim_known = probes.tunables.victim_is_task != 0;

@@ -20,7 +20,10 @@ use monitor_common::sched::{SLOT_KERNEL, SLOT_UNATTRIBUTED, SLOT_WATCH_FIRST, WA
 pub use profile::attribute;
 
 use crate::{
-    container::{Container, Registry},
+    container::{
+        Container, Registry,
+        limits::{self, Change, Changes, Limits},
+    },
     metric::{Descriptor, KtimeNs, Sample},
     probe::{Event, EventReader, Family, Probes},
 };
@@ -34,6 +37,7 @@ pub static DESCRIPTORS: &[&[&Descriptor]] = &[
     tcp::DESCRIPTORS,
     memory::DESCRIPTORS,
     syscall::DESCRIPTORS,
+    limits::DESCRIPTORS,
 ];
 
 /// A slot and whom its numbers belong to.
@@ -58,6 +62,10 @@ pub struct Collector {
     tcp: tcp::Tcp,
     memory: memory::Memory,
     syscall: syscall::Syscall,
+    /// `None` when the family is off.
+    limits: Option<Limits>,
+    /// Of limits, those of memory included.
+    changes: Changes,
     watches: [Option<Arc<str>>; WATCH_SLOTS as usize],
     /// Whose each watch was last.
     watched_last: [Option<Arc<str>>; WATCH_SLOTS as usize],
@@ -75,6 +83,8 @@ impl Collector {
             tcp: tcp::Tcp::new(&probes),
             memory: memory::Memory::new(&probes),
             syscall: syscall::Syscall::new(&probes),
+            limits: probes.has(Family::Limits).then(Limits::default),
+            changes: Changes::default(),
             watches: Default::default(),
             watched_last: Default::default(),
             probes,
@@ -86,6 +96,11 @@ impl Collector {
     /// The kernel half.
     pub fn probes(&self) -> &Probes {
         &self.probes
+    }
+
+    /// Limits that were changed, the newest first.
+    pub fn changes(&self) -> Vec<Change> {
+        self.changes.latest()
     }
 
     /// Reads the events that have come, and hands on those about processes.
@@ -122,7 +137,12 @@ impl Collector {
         let taken = KtimeNs::now();
         let mut samples = Vec::new();
         if self.probes.is_whole(Family::Sched) {
-            self.sched.collect(&self.probes, &owned, taken, &mut samples);
+            let limits = &mut self.limits;
+            self.sched.collect(&self.probes, &owned, taken, &mut samples, |owner| {
+                if let Some(limits) = &mut *limits {
+                    limits.note_active(owner);
+                }
+            });
             self.interference.collect(&self.probes, &owned, &mut samples);
         }
         if self.probes.is_whole(Family::Process) {
@@ -130,7 +150,11 @@ impl Collector {
         }
         self.block.collect(&mut self.probes, &self.registry, &mut samples);
         self.tcp.collect(&self.probes, &owned, &mut samples);
-        self.memory.collect(&self.probes, &self.registry, &owned, &mut samples);
+        let Self { probes, registry, changes, .. } = self;
+        self.memory.collect(probes, registry, changes, &owned, &mut samples);
+        if let Some(limits) = &mut self.limits {
+            limits.collect(registry, changes, &mut samples);
+        }
         self.syscall.collect(&self.probes, &owned, &mut samples);
         self.recycle();
         (taken, samples)

@@ -207,13 +207,14 @@ impl Sched {
         }
     }
 
-    /// Adds what happened since the last reading to the accounts, and shows them.
+    /// Adds what happened since the last reading to the accounts, and shows them. Tells whose threads did something.
     pub fn collect(
         &mut self,
         probes: &Probes,
         owned: &[Owned],
         taken: KtimeNs,
         samples: &mut Vec<Sample>,
+        mut on_active: impl FnMut(&Arc<str>),
     ) {
         // Before the first switch on any CPU there is nothing to see.
         let Some(clock_ns) = probes.scheduler_clock_ns(taken) else { return };
@@ -224,7 +225,10 @@ impl Sched {
         for Owned { slot, owner } in owned {
             let (cpus, lanes) = (self.cpus, self.lanes);
             let memory = self.slots.entry(*slot).or_insert_with(|| Slot::new(cpus));
-            memory.advance(probes, *slot, lanes, clock_ns, self.accounts.of(owner, now));
+            let account = self.accounts.of(owner, now);
+            if memory.advance(probes, *slot, lanes, clock_ns, account) {
+                on_active(owner);
+            }
         }
         self.accounts.expire(now);
         for (owner, account) in self.accounts.iter_mut() {
@@ -308,6 +312,7 @@ impl Slot {
         }
     }
 
+    /// Gives whether anything happened.
     fn advance(
         &mut self,
         probes: &Probes,
@@ -315,10 +320,11 @@ impl Slot {
         lanes: usize,
         clock_ns: u64,
         account: &mut Account,
-    ) {
+    ) -> bool {
         let first = slot as usize * self.sequences.len();
         let changed = |(cpu, seen): (usize, &u64)| probes.slot_times.sequence(first + cpu) != *seen;
-        if self.sequences.iter().enumerate().any(changed) {
+        let is_active = self.sequences.iter().enumerate().any(changed);
+        if is_active {
             self.read_times(probes, first, account);
             self.read_latencies(probes, slot as usize * lanes, lanes, account);
         }
@@ -328,6 +334,7 @@ impl Slot {
             self.state_ns[i] = total;
             account.threads = account.threads.wrapping_add(state.threads);
         }
+        is_active
     }
 
     fn read_times(&mut self, probes: &Probes, first: usize, account: &mut Account) {

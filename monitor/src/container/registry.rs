@@ -277,6 +277,12 @@ impl Registry {
         found
     }
 
+    /// The living, units, plain cgroups and the host included, in no order: for who looks at each of them again and again.
+    pub fn living(&self) -> Vec<Arc<Container>> {
+        let table = self.shared.read();
+        table.containers().filter(|container| container.is_alive()).cloned().collect()
+    }
+
     /// The container a user means by a name, a qualified name, an id, a unique prefix of an id, or a path.
     /// The living come before the dead.
     ///

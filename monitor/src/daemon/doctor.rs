@@ -141,7 +141,8 @@ fn metrics_of(family: Family) -> Vec<String> {
         | Family::Block
         | Family::Tcp
         | Family::Memory
-        | Family::Syscall => {
+        | Family::Syscall
+        | Family::Limits => {
             let prefix = format!("cgscope_{family}_");
             let is_of_family = |name: &String| {
                 name.starts_with(&prefix)

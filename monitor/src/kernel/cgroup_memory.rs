@@ -3,12 +3,9 @@
 //! Contract: reading is on demand. What this kernel or this version does not have is `None`, never 0; a limit that is not set
 //! is `None` too. The pressure is of v2 and may be there while the controller is on v1.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use super::cgroupfs::{CgroupTree, Hierarchy, v1_mount};
+use super::cgroup_file::{Controller, below_root, field, read, read_number, v2_mount};
 
 /// v1 shows "no limit" as the largest multiple of a page.
 const V1_NO_LIMIT: u64 = 1 << 62;
@@ -19,12 +16,6 @@ pub struct MemoryFiles {
     controller: Option<Controller>,
     /// The v2 mount.
     pressure: Option<PathBuf>,
-}
-
-#[derive(Clone, Debug)]
-enum Controller {
-    V1(PathBuf),
-    V2(PathBuf),
 }
 
 /// One reading.
@@ -58,18 +49,12 @@ pub const EVENTS: [&str; 5] = ["low", "high", "max", "oom", "oom_kill"];
 impl MemoryFiles {
     /// Finds them on this machine.
     pub fn find() -> Self {
-        let v2 = CgroupTree::with(&Hierarchy::V2).ok().map(|tree| tree.mount);
-        let of_v1 = v1_mount("memory").map(Controller::V1);
-        let controller = of_v1.or_else(|| v2.clone().map(Controller::V2));
-        Self { controller, pressure: v2 }
+        Self { controller: Controller::find("memory"), pressure: v2_mount() }
     }
 
     /// Reads the files of a cgroup path; `None` when it is gone, or is the root, which has no such files.
     pub fn read(&self, cgroup: &str) -> Option<CgroupMemory> {
-        let relative = cgroup.trim_start_matches('/');
-        if relative.is_empty() || relative.split('/').any(|part| part == "..") {
-            return None;
-        }
+        let relative = below_root(cgroup)?;
         let mut memory = match self.controller.as_ref()? {
             Controller::V1(root) => read_v1(&root.join(relative)),
             Controller::V2(root) => read_v2(&root.join(relative)),
@@ -84,7 +69,7 @@ impl MemoryFiles {
 }
 
 fn read_v2(directory: &Path) -> CgroupMemory {
-    let bytes = |name| number(&read(directory, name)?);
+    let bytes = |name| read_number(directory, name);
     let events = read(directory, "memory.events").unwrap_or_default();
     let stat = read(directory, "memory.stat").unwrap_or_default();
     CgroupMemory {
@@ -102,7 +87,7 @@ fn read_v2(directory: &Path) -> CgroupMemory {
 }
 
 fn read_v1(directory: &Path) -> CgroupMemory {
-    let bytes = |name| number(&read(directory, name)?);
+    let bytes = |name| read_number(directory, name);
     let limit = |name| bytes(name).filter(|&limit| limit < V1_NO_LIMIT);
     let control = read(directory, "memory.oom_control").unwrap_or_default();
     let stat = read(directory, "memory.stat").unwrap_or_default();
@@ -120,22 +105,6 @@ fn read_v1(directory: &Path) -> CgroupMemory {
     }
 }
 
-fn read(directory: &Path, name: &str) -> Option<String> {
-    // A cgroup may vanish at any time: then what is not read is not known.
-    fs::read_to_string(directory.join(name)).ok()
-}
-
-/// A number alone; `None` for `max`.
-fn number(text: &str) -> Option<u64> {
-    text.trim().parse().ok()
-}
-
-/// The value of a line `NAME VALUE`.
-fn field(text: &str, name: &str) -> Option<u64> {
-    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.find(|(known, _)| *known == name).and_then(|(_, value)| number(value))
-}
-
 /// `some avg10=0.00 ... total=US`.
 fn pressure_ns(text: &str, kind: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '))?;
@@ -145,6 +114,8 @@ fn pressure_ns(text: &str, kind: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn files(content: &[(&str, &str)]) -> tempfile::TempDir {

@@ -19,7 +19,7 @@ fn read(path: &str) -> io::Result<Vec<u32>> {
 }
 
 /// `0-3,8` to the numbers it names.
-fn parse_list(text: &str) -> Option<Vec<u32>> {
+pub(super) fn parse_list(text: &str) -> Option<Vec<u32>> {
     let mut cpus = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

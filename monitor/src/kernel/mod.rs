@@ -2,6 +2,8 @@
 //! is to mount tracefs, and the priority of a thread of ours.
 
 pub mod btf;
+mod cgroup_file;
+pub mod cgroup_limits;
 pub mod cgroup_memory;
 pub mod cgroupfs;
 pub mod cpus;

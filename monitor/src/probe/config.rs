@@ -11,7 +11,7 @@ use monitor_common::{
 use super::{ProbeError, block, memory, syscall_class, tcp};
 use crate::kernel::{btf, cpus};
 
-/// A group of programs that is switched on and off as one.
+/// What is switched on and off as one: a group of programs, as a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// Scheduler: time by state, latencies, switches.
@@ -28,13 +28,15 @@ pub enum Family {
     Memory,
     /// System calls. Off unless asked for: every call of the host pays for it.
     Syscall,
+    /// Limits on CPU and processes, and how they were met. Files of cgroups only: it has no programs.
+    Limits,
     /// Stack samples of the CPU clock.
     Profile,
 }
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Sched,
         Self::Cgroup,
         Self::Process,
@@ -42,6 +44,7 @@ impl Family {
         Self::Tcp,
         Self::Memory,
         Self::Syscall,
+        Self::Limits,
         Self::Profile,
     ];
 
@@ -55,6 +58,7 @@ impl Family {
             Self::Tcp => "tcp",
             Self::Memory => "memory",
             Self::Syscall => "syscall",
+            Self::Limits => "limits",
             Self::Profile => "profile",
         }
     }

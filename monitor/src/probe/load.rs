@@ -36,6 +36,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("CGSCOPE_EBPF_OBJECT"));
 /// The kernel half, running. Dropping it detaches every program.
 pub struct Probes {
     ebpf: Ebpf,
+    /// Families that are on.
+    families: Vec<Family>,
     /// What became of each program.
     pub programs: Vec<ProgramStatus>,
     /// What each map takes.
@@ -131,6 +133,7 @@ impl Probes {
         let syscall = SyscallMaps::new(&ebpf, size)?;
         let tcp = TcpMaps::new(&mut ebpf, size, packet_drop_reasons)?;
         let mut probes = Self {
+            families: config.families.clone(),
             programs: Vec::new(),
             maps,
             missing_members,
@@ -178,6 +181,11 @@ impl Probes {
         let records = (0..self.cpus.len()).map(|cpu| self.cpus.read(cpu));
         let newest = records.max_by_key(|cpu| cpu.calibrated_at_ns)?;
         (newest.calibrated_at_ns != 0).then(|| instant.0.wrapping_sub(newest.ktime_distance_ns))
+    }
+
+    /// Whether a family is on, whatever the kernel took of it.
+    pub fn has(&self, family: Family) -> bool {
+        self.families.contains(&family)
     }
 
     /// Whether every program of a family is attached.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::report::{DoctorReport, ProbesReport};
 use crate::{
-    container::{ContainerId, FindError, Registry},
+    container::{ContainerId, FindError, Registry, limits::Change},
     kernel::ids::Tgid,
     metric::Subject,
     profile::Profile,
@@ -39,6 +39,9 @@ pub trait Backend: Send + Sync + 'static {
     fn history(&self) -> Result<Snapshot, BackendError> {
         Err(BackendError::no_history())
     }
+
+    /// Limits of containers that were changed, the newest first.
+    fn changes(&self) -> Vec<Change>;
 
     /// Measures one process by itself until the [`Watch`] is dropped.
     ///

@@ -6,6 +6,7 @@
 pub mod api;
 mod assets;
 mod backend;
+pub mod changes;
 mod containers;
 pub mod duration;
 mod error;

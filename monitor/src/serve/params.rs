@@ -82,6 +82,14 @@ pub struct ListParams {
     pub metrics: Option<String>,
 }
 
+/// The list of changes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangesParams {
+    /// Only of this one, by name or id.
+    pub container: Option<String>,
+}
+
 /// A recording.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -12,8 +12,8 @@ use axum::{
 use tokio::sync::watch;
 
 use super::{
-    assets, backend::Backend, backend::BackendError, containers, error::ApiError, flamegraph,
-    guard, host, query, stream,
+    assets, backend::Backend, backend::BackendError, changes, containers, error::ApiError,
+    flamegraph, guard, host, query, stream,
 };
 
 /// What every handler shares.
@@ -64,6 +64,7 @@ pub fn router(
         .route("/host", get(host::host))
         .route("/host/latency", get(containers::host_latency))
         .route("/host/states", get(containers::host_states))
+        .route("/changes", get(changes::list))
         .route("/flamegraph", get(flamegraph::record))
         .route("/probes", get(host::probes))
         .route("/doctor", get(host::doctor))

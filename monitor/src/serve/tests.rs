@@ -24,7 +24,10 @@ use super::{
     routes::{ending, router},
 };
 use crate::{
-    container::{Options, Registry},
+    container::{
+        Options, Registry,
+        limits::{Change, Changes},
+    },
     kernel::{
         cgroupfs::{CgroupTree, Hierarchy, HierarchyId},
         ids::Tgid,
@@ -45,6 +48,8 @@ pub static CPU: Descriptor =
     descriptor("cgscope_sched_cpu_seconds_total", Unit::Seconds, Kind::Counter, &[]);
 pub static RUNQUEUE: Descriptor =
     descriptor("cgscope_sched_runqueue_latency_seconds", Unit::Seconds, Kind::Distribution, &[]);
+pub static QUOTA: Descriptor =
+    descriptor("cgscope_limits_cpu_quota_seconds", Unit::Seconds, Kind::Gauge, &[]);
 pub static THREADS: Descriptor = descriptor("cgscope_sched_threads", Unit::Count, Kind::Gauge, &[]);
 
 pub const fn descriptor(
@@ -155,6 +160,15 @@ impl Backend for Fed {
 
     fn doctor(&self) -> DoctorReport {
         DoctorReport { kernel: "6.18".to_owned(), checks: vec![] }
+    }
+
+    fn changes(&self) -> Vec<Change> {
+        let mut changes = Changes::default();
+        for (id, old, new) in [(WEB, None, Some(20_000_000)), (DB, Some(7_000_000), None)] {
+            let container = self.registry.find(id).unwrap();
+            changes.compare(&container, &[(&QUOTA, old)], &[(&QUOTA, new)]);
+        }
+        changes.latest()
     }
 
     fn watch(&self, process: Tgid) -> Result<Watch, BackendError> {
@@ -294,6 +308,21 @@ async fn latency_of_container_host_and_prefix() {
     }
     let report = server.json("/api/v1/containers/db/latency?duration=1s").await;
     assert_eq!(report["distributions"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn changes_of_limits_with_what_they_were() {
+    let server = Server::new(1);
+    let all = server.json("/api/v1/changes").await;
+    let changes = all["changes"].as_array().unwrap();
+    assert_eq!(changes.len(), 2);
+    assert_eq!((&changes[0]["name"], &changes[0]["new"]), (&"db".into(), &Json::Null));
+    assert_eq!(changes[0]["old"], 0.007);
+    let of_web = server.json("/api/v1/changes?container=we%22b").await;
+    let [change] = &of_web["changes"].as_array().unwrap()[..] else { panic!("{of_web}") };
+    assert_eq!((&change["container"], &change["metric"]), (&WEB.into(), &QUOTA.name.into()));
+    assert_eq!((&change["old"], &change["new"]), (&Json::Null, &0.02.into()));
+    assert_eq!(server.refused("/api/v1/changes?container=nobody").await.0, 404);
 }
 
 #[tokio::test]

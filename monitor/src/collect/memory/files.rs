@@ -1,104 +1,61 @@
-//! The cgroup files of the containers there are.
-//!
-//! Contract: a reading is seven files, 60-90 us, so its cost is bounded: who was active is read every [`INTERVAL`], who is new
-//! within [`TURN`], and of those that did nothing [`IDLE_A_TURN`] each turn. Between two readings the last one is shown.
+//! The cgroup files of the containers there are: seven a reading, 60-90 us. [`Readings`] says whose are read when.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use super::descriptor::{EVENTS, HIGH, LIMIT, PARTS, PRESSURE, SWAP, SWAP_LIMIT, USE, WORKING_SET};
 use crate::{
-    container::Registry,
+    container::{
+        Readings, Registry,
+        limits::{Changes, Limit},
+    },
     kernel::cgroup_memory::{self, CgroupMemory, MemoryFiles},
     metric::{Descriptor, Sample, Subject, Value},
 };
 
-/// How often the files of a container that does something are read.
-const INTERVAL: Duration = Duration::from_secs(2);
-/// How often we look whose turn it is, whatever the tick.
-const TURN: Duration = Duration::from_secs(1);
-/// How many of those that do nothing are read each turn: a thousand within two minutes, for about a millisecond.
-const IDLE_A_TURN: usize = 10;
-
 /// Reads them.
 pub(super) struct Files {
     files: MemoryFiles,
-    last: BTreeMap<Arc<str>, Reading>,
-    /// Who did something since the files were last read.
-    active: HashSet<Arc<str>>,
-    turn_at: Option<Instant>,
-}
-
-struct Reading {
-    at: Instant,
-    memory: CgroupMemory,
+    readings: Readings<CgroupMemory>,
 }
 
 impl Files {
     pub fn new() -> Self {
-        Self {
-            files: MemoryFiles::find(),
-            last: BTreeMap::new(),
-            active: HashSet::new(),
-            turn_at: None,
-        }
+        Self { files: MemoryFiles::find(), readings: Readings::default() }
     }
 
     /// Notes that an owner did something with memory.
     pub fn note_active(&mut self, owner: &Arc<str>) {
-        if !self.active.contains(owner) {
-            self.active.insert(Arc::clone(owner));
-        }
+        self.readings.note_active(owner);
     }
 
     /// Reads whose turn it is; then shows what was read last.
-    pub fn collect(&mut self, registry: &Registry, now: Instant, samples: &mut Vec<Sample>) {
-        if self.turn_at.is_none_or(|at| now.duration_since(at) >= TURN) {
-            self.turn_at = Some(now);
-            self.take_turn(registry, now);
-        }
-        for (owner, reading) in &self.last {
-            show(&reading.memory, &Subject::Container(Arc::clone(owner)), samples);
-        }
-    }
-
-    /// Of living containers, and of whatever else was ever active.
-    fn take_turn(&mut self, registry: &Registry, now: Instant) {
-        let mut living = HashSet::new();
-        let mut idle = Vec::new();
-        for container in registry.containers(false, true) {
-            let id = container.id.as_str();
-            let known = self.last.get(id);
-            let is_active = self.active.contains(id);
-            if known.is_none() && !is_active && !container.runtime.is_container() {
-                continue;
+    pub fn collect(
+        &mut self,
+        registry: &Registry,
+        changes: &mut Changes,
+        now: Instant,
+        samples: &mut Vec<Sample>,
+    ) {
+        self.readings.collect(registry, now, |container, before| {
+            let memory = self.files.read(&container.cgroup)?;
+            if let Some(before) = before {
+                changes.compare(container, &limits(&before), &limits(&memory));
             }
-            living.insert(id.to_owned());
-            match known {
-                Some(reading) if now.duration_since(reading.at) < INTERVAL => {}
-                Some(reading) if !is_active => idle.push((reading.at, container)),
-                _ => self.read(id, &container.cgroup, now),
-            }
-        }
-        self.last.retain(|id, _| living.contains(&**id));
-        idle.sort_by_key(|(at, _)| *at);
-        for (_, container) in idle.into_iter().take(IDLE_A_TURN) {
-            self.read(container.id.as_str(), &container.cgroup, now);
+            Some(memory)
+        });
+        for (owner, memory) in self.readings.iter() {
+            show(memory, &Subject::Container(Arc::clone(owner)), samples);
         }
     }
+}
 
-    fn read(&mut self, id: &str, cgroup: &str, now: Instant) {
-        self.active.remove(id);
-        match self.files.read(cgroup) {
-            Some(memory) => drop(self.last.insert(id.into(), Reading { at: now, memory })),
-            // Gone, or without files: unknown, not what it was.
-            None => drop(self.last.remove(id)),
-        }
-    }
+/// What may be set, and so changed.
+fn limits(memory: &CgroupMemory) -> [Limit; 3] {
+    [
+        (&LIMIT, memory.limit_bytes),
+        (&HIGH, memory.high_bytes),
+        (&SWAP_LIMIT, memory.swap_limit_bytes),
+    ]
 }
 
 fn show(memory: &CgroupMemory, subject: &Subject, samples: &mut Vec<Sample>) {
