@@ -10,6 +10,7 @@ pub mod bucket;
 pub mod drops;
 pub mod event;
 pub mod interference;
+pub mod irq;
 pub mod memory;
 pub mod offset;
 pub mod process;

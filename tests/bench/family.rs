@@ -115,6 +115,33 @@ fn calls(duration: Duration) -> Result<f64> {
     Ok(truth["getppids"].as_f64().context("getppids")? / wall_s)
 }
 
+/// Interrupts. `softirqs` and `hardirqs` keep a sum by vector of the whole host, ours also by CPU and container.
+pub fn irq(rounds: u32, duration: Duration) -> Result<()> {
+    let seconds = "86400";
+    let server = ["net_peer", "--listen", PORT, "--seconds", seconds, "--blind", "1"];
+    let _server = FixtureProcess::start(&server)?;
+    let ours = Tool::With("irq");
+    let messages = Load { name: "messages of 100 bytes and their answers", run: messages };
+    let tools = [Tool::Nothing, Tool::peer("softirqs"), Tool::Cgscope, ours];
+    bench(&messages, &tools, "irq_", rounds, duration)?;
+    let reads = Load { name: "direct reads of a disk", run: direct_reads };
+    let peers = [Tool::peer("softirqs"), Tool::peer("hardirqs")];
+    let tools = [&[Tool::Nothing], &peers[..], &[Tool::Cgscope, ours]].concat();
+    bench(&reads, &tools, "irq_", rounds, duration)
+}
+
+fn direct_reads(duration: Duration) -> Result<f64> {
+    let path = scratch_dir().join("direct");
+    fs::write(&path, vec![0x33; 16 << 20])?;
+    fs::File::open(&path)?.sync_all()?;
+    let path = path.to_str().context("a path")?;
+    let seconds = duration.as_secs().to_string();
+    let load = ["direct_io", "--file", path, "--reads", "1000000000", "--seconds", &seconds];
+    let truth = FixtureProcess::start(&load)?.wait_truth(duration + Duration::from_secs(10))?;
+    let wait_s = truth["read_wait_ns"].as_f64().context("read_wait_ns")? / 1e9;
+    Ok(truth["reads"].as_f64().context("reads")? / wait_s)
+}
+
 fn messages(duration: Duration) -> Result<f64> {
     let many = ["--connections", "1", "--messages", "1000000000", "--bytes", "100"];
     let (truth, wall_s) = ask(duration, &many)?;

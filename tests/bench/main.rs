@@ -43,6 +43,8 @@ enum Bench {
     Faults(Repetition),
     /// ns a call of the programs on system calls, and calls a second under them: nothing, syscount, ours
     Syscalls(Repetition),
+    /// ns a call of the programs on interrupts, and messages and direct reads a second under them: nothing, softirqs, hardirqs, ours
+    Irqs(Repetition),
     /// Share of one core that the stack sampler takes while all CPUs are busy
     Sampler(Repetition),
     /// ns a sample at 15 and at 100 frames without frame pointers, and unwind tables against `.eh_frame`
@@ -97,6 +99,7 @@ fn main() -> Result<()> {
         Bench::Tcp(asked) => family::tcp(asked.rounds, asked.duration()),
         Bench::Faults(asked) => family::memory(asked.rounds, asked.duration()),
         Bench::Syscalls(asked) => family::syscall(asked.rounds, asked.duration()),
+        Bench::Irqs(asked) => family::irq(asked.rounds, asked.duration()),
         Bench::Sampler(asked) => sampler::bench(asked.rounds, asked.duration()),
         Bench::Unwind(asked) => unwind::bench(asked.rounds, asked.duration()),
         Bench::Memory => memory::bench(),

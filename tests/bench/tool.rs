@@ -42,8 +42,8 @@ impl Tool {
         match self {
             Self::Nothing => "nothing",
             Self::Peer(name) | Self::Script(name, _) => name,
-            Self::Cgscope | Self::With(_) => "cgscope",
-            Self::Family(name) => name,
+            Self::Cgscope => "cgscope",
+            Self::With(name) | Self::Family(name) => name,
         }
     }
 

@@ -33,6 +33,7 @@ mod plain_cgroup;
 mod pprof;
 mod protobuf;
 mod scrape;
+mod trace;
 mod tracepoint_count;
 pub mod truth;
 
@@ -49,6 +50,7 @@ pub use pause::{Span, Still, between_stops, while_stopped};
 pub use plain_cgroup::PlainCgroup;
 pub use pprof::{Pprof, PprofLocation, PprofSample};
 pub use scrape::{Scrape, Series, Subject};
+pub use trace::{Pairs, Trace, TraceEvent};
 pub use tracepoint_count::TracepointCount;
 
 /// Panics unless the process may load programs and start containers. Called by everything that needs it.

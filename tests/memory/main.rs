@@ -6,7 +6,6 @@ mod file;
 mod kills;
 mod limits;
 mod stalls;
-mod trace;
 mod user;
 
 use std::time::Duration;

@@ -3,12 +3,11 @@
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use cgscope_tests::{ContainerOptions, Daemon, PlainCgroup, Scrape, scratch_dir};
+use cgscope_tests::{ContainerOptions, Daemon, Pairs, PlainCgroup, Scrape, Trace, scratch_dir};
 use tempfile::TempDir;
 
 use crate::ALONE;
 use crate::limits::{LIMIT_BYTES, cgroup_number, limited};
-use crate::trace::{Pairs, Trace};
 use crate::user::{User, number, read_until};
 
 /// What cgscope says of waits is what the trace says.
@@ -31,7 +30,7 @@ fn who_reaches_its_limit_waits(flags: &[&str]) -> Result<()> {
     let bystander = User::start(ContainerOptions::new(), "bystander", &["--touch-mb", "16"])?;
     let (before, _) = daemon.next_tick()?;
     let events = ["vmscan/mm_vmscan_memcg_reclaim_begin", "vmscan/mm_vmscan_memcg_reclaim_end"];
-    let trace = Trace::start(user.container.host_pid()?, &events)?;
+    let trace = Trace::start(&[user.container.host_pid()?], &events)?;
     let failed_before = cgroup_number(&user, "memory.failcnt", "memory.events:max")?;
     let truth = user.run()?;
     bystander.run()?;
@@ -75,7 +74,7 @@ fn compaction_stalls_are_those_of_the_trace() -> Result<()> {
         .spawn()?;
     cgroup.add(shell.id())?;
     let events = ["compaction/mm_compaction_begin", "compaction/mm_compaction_end"];
-    let trace = Trace::start(shell.id(), &events)?;
+    let trace = Trace::start(&[shell.id()], &events)?;
     let mut input = shell.stdin.take().context("its input")?;
     std::io::Write::write_all(&mut input, b"\n")?;
     let mut line = String::new();

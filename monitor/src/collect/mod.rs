@@ -6,6 +6,7 @@
 mod block;
 mod cgroup;
 mod interference;
+mod irq;
 mod memory;
 mod process;
 mod profile;
@@ -37,6 +38,7 @@ pub static DESCRIPTORS: &[&[&Descriptor]] = &[
     tcp::DESCRIPTORS,
     memory::DESCRIPTORS,
     syscall::DESCRIPTORS,
+    irq::DESCRIPTORS,
     limits::DESCRIPTORS,
 ];
 
@@ -62,6 +64,7 @@ pub struct Collector {
     tcp: tcp::Tcp,
     memory: memory::Memory,
     syscall: syscall::Syscall,
+    irq: irq::Irq,
     /// `None` when the family is off.
     limits: Option<Limits>,
     /// Of limits, those of memory included.
@@ -83,6 +86,7 @@ impl Collector {
             tcp: tcp::Tcp::new(&probes),
             memory: memory::Memory::new(&probes),
             syscall: syscall::Syscall::new(&probes),
+            irq: irq::Irq::new(&probes),
             limits: probes.has(Family::Limits).then(Limits::default),
             changes: Changes::default(),
             watches: Default::default(),
@@ -156,6 +160,7 @@ impl Collector {
             limits.collect(registry, changes, &mut samples);
         }
         self.syscall.collect(&self.probes, &owned, &mut samples);
+        self.irq.collect(&self.probes, &owned, &mut samples);
         self.recycle();
         (taken, samples)
     }
@@ -244,6 +249,7 @@ impl Collector {
             self.tcp.forget(&mut self.probes, slot);
             self.memory.forget(&mut self.probes, slot);
             self.syscall.forget(&self.probes, slot);
+            self.irq.forget(&self.probes, slot);
             self.probes.slots.give_back(slot);
         }
     }

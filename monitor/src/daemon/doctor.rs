@@ -142,11 +142,13 @@ fn metrics_of(family: Family) -> Vec<String> {
         | Family::Tcp
         | Family::Memory
         | Family::Syscall
+        | Family::Irq
         | Family::Limits => {
             let prefix = format!("cgscope_{family}_");
             let is_of_family = |name: &String| {
                 name.starts_with(&prefix)
                     || family == Family::Tcp && name.starts_with("cgscope_udp_")
+                    || family == Family::Irq && name.contains("_host_") && name.contains("irq_")
             };
             let descriptors = crate::collect::DESCRIPTORS.iter().copied().flatten();
             let names = descriptors.map(|metric| metric.name.to_owned());

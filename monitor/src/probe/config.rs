@@ -28,6 +28,8 @@ pub enum Family {
     Memory,
     /// System calls. Off unless asked for: every call of the host pays for it.
     Syscall,
+    /// Interrupts: hard ones and softirqs.
+    Irq,
     /// Limits on CPU and processes, and how they were met. Files of cgroups only: it has no programs.
     Limits,
     /// Stack samples of the CPU clock.
@@ -36,7 +38,7 @@ pub enum Family {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Sched,
         Self::Cgroup,
         Self::Process,
@@ -44,6 +46,7 @@ impl Family {
         Self::Tcp,
         Self::Memory,
         Self::Syscall,
+        Self::Irq,
         Self::Limits,
         Self::Profile,
     ];
@@ -58,6 +61,7 @@ impl Family {
             Self::Tcp => "tcp",
             Self::Memory => "memory",
             Self::Syscall => "syscall",
+            Self::Irq => "irq",
             Self::Limits => "limits",
             Self::Profile => "profile",
         }
@@ -65,7 +69,7 @@ impl Family {
 
     /// Whether it is on unless it is switched off.
     pub const fn is_default(self) -> bool {
-        !matches!(self, Self::Syscall)
+        !matches!(self, Self::Syscall | Self::Irq)
     }
 }
 

@@ -11,6 +11,7 @@ use monitor_common::{
     block::{ADDRESSES_PER_CPU, REQUEST_PLACE_BITS},
     drops::DropCounters,
     interference::{PAIRS_PER_CPU, WaitPair},
+    irq::VECTORS_PER_CPU,
     memory::{CACHE_READS, FAULT_STARTS, MAX_OOM_PAIRS, MAX_STALLS},
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
@@ -23,6 +24,7 @@ use super::{
     StackReader, UnwindMaps, UnwindSizes,
     block::{self, BlockPairs},
     failure::chain,
+    irq::IrqMaps,
     memory::MemoryMaps,
     offsets, program, stats,
     syscall::{self, SyscallMaps},
@@ -68,6 +70,8 @@ pub struct Probes {
     pub memory: MemoryMaps,
     /// What is counted of system calls.
     pub syscall: SyscallMaps,
+    /// What is counted of interrupts.
+    pub irq: IrqMaps,
     /// Which cgroup has which slot.
     pub slots: Slots,
 }
@@ -131,6 +135,7 @@ impl Probes {
         let pairs = BlockPairs::new(&mut ebpf, size)?;
         let memory = MemoryMaps::new(&mut ebpf, size)?;
         let syscall = SyscallMaps::new(&ebpf, size)?;
+        let irq = IrqMaps::new(&ebpf, size)?;
         let tcp = TcpMaps::new(&mut ebpf, size, packet_drop_reasons)?;
         let mut probes = Self {
             families: config.families.clone(),
@@ -149,6 +154,7 @@ impl Probes {
             tcp,
             memory,
             syscall,
+            irq,
             slots,
             ebpf,
         };
@@ -230,6 +236,9 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("SLOT_SYSCALL", on(Family::Syscall, slots * tunables.cpus)),
         ("SLOT_SYSCALL_LATENCY", on(Family::Syscall, slots * tunables.block_lanes)),
         ("CALLS", on(Family::Syscall, tunables.thread_mask + 1)),
+        ("SLOT_IRQ", on(Family::Irq, slots * tunables.cpus)),
+        ("IRQ_VECTORS", on(Family::Irq, tunables.cpus * VECTORS_PER_CPU)),
+        ("IRQ_CPUS", on(Family::Irq, tunables.cpus)),
         ("CGROUP_SLOTS", config.max_cgroups),
         ("FREE_SLOTS", config.max_cgroups),
         ("DROPS", tunables.cpus),

@@ -17,6 +17,7 @@ use monitor_common::{
     block::{BlockKey, PairCounters, PairLatency},
     drops::DropCounters,
     interference::WaitPair,
+    irq::{IrqVector, SlotIrq},
     memory::{SlotMemory, SlotMemoryWaits},
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
@@ -62,6 +63,10 @@ unsafe impl Record for SlotMemoryWaits {}
 unsafe impl Record for SlotSyscall {}
 // SAFETY: as above.
 unsafe impl Record for SlotSyscallLatency {}
+// SAFETY: as above.
+unsafe impl Record for SlotIrq {}
+// SAFETY: as above.
+unsafe impl Record for IrqVector {}
 
 // SAFETY: as above.
 unsafe impl Record for Mapping {}

@@ -377,6 +377,38 @@ pub(super) const TASKS: &[Task] = &[
         ],
     },
     Task {
+        family: Family::Irq,
+        name: "irq_hard_begin",
+        candidates: &[
+            ("irq_hard_begin", Hook::TpBtf("irq_handler_entry")),
+            ("irq_hard_begin_raw", Hook::RawTp("irq_handler_entry")),
+        ],
+    },
+    Task {
+        family: Family::Irq,
+        name: "irq_hard_end",
+        candidates: &[
+            ("irq_hard_end", Hook::TpBtf("irq_handler_exit")),
+            ("irq_hard_end_raw", Hook::RawTp("irq_handler_exit")),
+        ],
+    },
+    Task {
+        family: Family::Irq,
+        name: "irq_soft_begin",
+        candidates: &[
+            ("irq_soft_begin", Hook::TpBtf("softirq_entry")),
+            ("irq_soft_begin_raw", Hook::RawTp("softirq_entry")),
+        ],
+    },
+    Task {
+        family: Family::Irq,
+        name: "irq_soft_end",
+        candidates: &[
+            ("irq_soft_end", Hook::TpBtf("softirq_exit")),
+            ("irq_soft_end_raw", Hook::RawTp("softirq_exit")),
+        ],
+    },
+    Task {
         family: Family::Profile,
         name: "profile_sample",
         // The second for kernels without bpf_loop (before 5.17), and for machines whose tables are not made.

@@ -89,7 +89,7 @@ pub struct EngineArguments {
     )]
     pub disable: Vec<String>,
 
-    /// Families of kernel programs that are on besides the usual ones, separated by commas: syscall
+    /// Families of kernel programs that are on besides the usual ones, separated by commas: syscall, irq
     #[arg(
         long,
         value_name = "FAMILY",
