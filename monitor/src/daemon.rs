@@ -22,7 +22,10 @@ pub use start::start;
 use crate::{
     collect::Collector,
     container::{Registry, limits::Change},
-    kernel::{host::Host, ids::Tgid},
+    kernel::{
+        host::{Host, SourceStatus},
+        ids::Tgid,
+    },
     metric::{Tick, WallTimeNs},
     probe::{self, Event},
     profile::Profile,
@@ -84,6 +87,13 @@ impl Shared {
         });
     }
 
+    /// The host's, then those of cgroups.
+    fn sources(&self) -> Vec<SourceStatus> {
+        let mut sources = self.host.lock().unwrap_or_else(PoisonError::into_inner).sources();
+        sources.extend(self.collector().sources());
+        sources
+    }
+
     fn tick(&self) {
         let (taken, mut samples) = {
             let mut collector = self.collector();
@@ -140,10 +150,12 @@ impl Backend for Engine {
     }
 
     fn doctor(&self) -> DoctorReport {
+        let sources = self.shared.sources();
         doctor::report(
             self.shared.collector().probes(),
             &self.shared.registry,
             &self.shared.unwinder.stats(),
+            &sources,
             &self.shared.options,
             self.shared.history.as_ref(),
         )
@@ -152,6 +164,10 @@ impl Backend for Engine {
     fn history(&self) -> Result<Snapshot, BackendError> {
         let history = self.shared.history.as_ref();
         history.map(History::snapshot).ok_or_else(BackendError::no_history)
+    }
+
+    fn sources(&self) -> Vec<SourceStatus> {
+        self.shared.sources()
     }
 
     fn changes(&self) -> Vec<Change> {

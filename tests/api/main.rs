@@ -8,4 +8,5 @@ mod metrics;
 mod page;
 mod refusals;
 mod routes;
+mod sources;
 mod stream;

@@ -24,6 +24,7 @@ use slot::{Delta, Slot};
 use super::Owned;
 use crate::{
     container::{Accounts, Registry, limits::Changes},
+    kernel::host::SourceStatus,
     metric::{Descriptor, Histogram, Sample, Subject, Value},
     probe::{Family, Probes},
 };
@@ -134,6 +135,11 @@ impl Memory {
             let kills = &mut self.accounts.of(victim, now).kills;
             *kills.entry(Arc::clone(culprit)).or_default() += total - before;
         }
+    }
+
+    /// How the cgroup files are read.
+    pub fn source(&self) -> SourceStatus {
+        files::source(self.files.as_ref())
     }
 
     /// Zeroes the records of a slot that nobody has any more.

@@ -25,6 +25,7 @@ use crate::{
         Container, Registry,
         limits::{self, Change, Changes, Limits},
     },
+    kernel::host::SourceStatus,
     metric::{Descriptor, KtimeNs, Sample},
     probe::{Event, EventReader, Family, Probes},
 };
@@ -105,6 +106,11 @@ impl Collector {
     /// Limits that were changed, the newest first.
     pub fn changes(&self) -> Vec<Change> {
         self.changes.latest()
+    }
+
+    /// How the files of cgroups are read.
+    pub fn sources(&self) -> Vec<SourceStatus> {
+        vec![limits::source(self.limits.as_ref()), self.memory.source()]
     }
 
     /// Reads the events that have come, and hands on those about processes.

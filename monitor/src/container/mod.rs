@@ -23,6 +23,6 @@ pub use account::Accounts;
 pub use find::FindError;
 pub use identity::{Identity, identify};
 pub use model::{Container, ContainerId, Pod};
-pub use readings::Readings;
+pub use readings::{Readings, switched_off};
 pub use registry::{Options, Registry, Stats};
 pub use runtime::Runtime;

@@ -10,6 +10,10 @@ use std::{
 };
 
 use super::{Container, Registry};
+use crate::{
+    kernel::host::{Health, SourceStatus},
+    metric::KtimeNs,
+};
 
 /// How often the files of a container that does something are read.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -17,6 +21,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 const TURN: Duration = Duration::from_secs(1);
 /// How many of those that do nothing are read each turn: a thousand within two minutes, for about a millisecond.
 const IDLE_A_TURN: usize = 10;
+/// Files of cgroups are read after those of the host.
+const PRIORITY: u8 = 10;
 
 /// What was read of each container last.
 #[derive(Debug)]
@@ -25,6 +31,8 @@ pub struct Readings<T> {
     /// Who did something since it was last read.
     active: HashSet<Arc<str>>,
     turn_at: Option<Instant>,
+    /// When somebody's files were last there to be read.
+    read_at: Option<KtimeNs>,
 }
 
 #[derive(Debug)]
@@ -35,7 +43,7 @@ struct Reading<T> {
 
 impl<T> Default for Readings<T> {
     fn default() -> Self {
-        Self { last: BTreeMap::new(), active: HashSet::new(), turn_at: None }
+        Self { last: BTreeMap::new(), active: HashSet::new(), turn_at: None, read_at: None }
     }
 }
 
@@ -83,14 +91,39 @@ impl<T> Readings<T> {
             self.active.remove(id);
             let before = self.last.remove(id).map(|reading| reading.value);
             if let Some(value) = read(&container, before) {
+                self.read_at = Some(KtimeNs::now());
                 self.last.insert(id.into(), Reading { at: now, value });
             }
+        }
+    }
+
+    /// How they are read, as a source of this name; `missing` says what this machine lacks for it.
+    pub fn status(&self, name: &str, missing: Option<&str>) -> SourceStatus {
+        SourceStatus {
+            health: if missing.is_some() { Health::Absent } else { Health::Ok },
+            is_enabled: true,
+            last_read: self.read_at,
+            last_error: missing.map(str::to_owned),
+            ..switched_off(name)
         }
     }
 
     /// Whose was read, and what.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &T)> {
         self.last.iter().map(|(owner, reading)| (owner, &reading.value))
+    }
+}
+
+/// A source of cgroup files that nobody wants.
+pub fn switched_off(name: &str) -> SourceStatus {
+    SourceStatus {
+        name: name.to_owned(),
+        interval_ns: INTERVAL.as_nanos() as u64,
+        priority: PRIORITY,
+        is_enabled: false,
+        health: Health::Disabled,
+        last_read: None,
+        last_error: None,
     }
 }
 

@@ -1,11 +1,18 @@
 //! What this kernel offers, which hook serves each family, what is missing and the remedy.
 
+use std::time::Duration;
+
 use crate::{
     container::Registry,
-    kernel::features::{self, Feature},
+    kernel::{
+        features::{self, Feature},
+        host::{Health, SourceStatus},
+    },
+    metric::KtimeNs,
     probe::{Family, Probes, ProgramStatus, own},
     serve::{
         EngineOptions,
+        duration::Span,
         report::{Check, CheckStatus, DoctorReport},
     },
     store::History,
@@ -17,11 +24,13 @@ pub(super) fn report(
     probes: &Probes,
     registry: &Registry,
     unwind: &UnwindStats,
+    sources: &[SourceStatus],
     options: &EngineOptions,
     history: Option<&History>,
 ) -> DoctorReport {
     let mut checks = vec![identity(registry), unwind_tables(unwind)];
     checks.extend(super::history::checks(history));
+    checks.extend(sources.iter().map(source));
     checks.extend(probes.programs.iter().map(program));
     let off = Family::ALL.iter().filter(|f| options.disabled.iter().any(|name| name == f.name()));
     checks.extend(off.map(|family| Check {
@@ -104,6 +113,32 @@ fn unwind_tables(stats: &UnwindStats) -> Check {
         detail,
         remedy: when_short("raise --unwind-table-size"),
         metrics_affected: if is_short { vec!["flame graphs".into()] } else { vec![] },
+    }
+}
+
+/// A file that is read again and again, or several.
+fn source(source: &SourceStatus) -> Check {
+    let every = match source.interval_ns {
+        0 => "each tick".to_owned(),
+        interval_ns => format!("every {}", Span(Duration::from_nanos(interval_ns))),
+    };
+    let age_ms = source.last_read.map(|at| KtimeNs::now().since(at).as_millis() as u64);
+    let read = age_ms.map_or_else(
+        || "not read yet".to_owned(),
+        |ms| format!("last {} ago", Span(Duration::from_millis(ms))),
+    );
+    let (status, detail) = match source.health {
+        Health::Ok => (CheckStatus::Ok, format!("read {every}, {read}")),
+        Health::Failing => (CheckStatus::Degraded, format!("read {every}, {read}")),
+        Health::Disabled => (CheckStatus::Ok, "switched off".to_owned()),
+        Health::Absent => (CheckStatus::Missing, "this machine does not have it".to_owned()),
+    };
+    Check {
+        name: format!("source {}", source.name),
+        status,
+        detail,
+        remedy: source.last_error.clone().unwrap_or_default(),
+        metrics_affected: vec![],
     }
 }
 

@@ -59,6 +59,11 @@ impl LimitFiles {
         Self { cpu, cpuset, pids }
     }
 
+    /// Whether any of the controllers is mounted.
+    pub fn are_there(&self) -> bool {
+        [&self.cpu, &self.cpuset, &self.pids].into_iter().any(Option::is_some)
+    }
+
     /// The limits of a cgroup path on a machine with so many CPUs; `None` when it is gone, or is the root, which has none.
     pub fn limits(&self, cgroup: &str, all_cpus: u64) -> Option<CgroupLimits> {
         let cgroup = below_root(cgroup)?;

@@ -52,6 +52,11 @@ impl MemoryFiles {
         Self { controller: Controller::find("memory"), pressure: v2_mount() }
     }
 
+    /// Whether the controller is mounted.
+    pub fn are_there(&self) -> bool {
+        self.controller.is_some()
+    }
+
     /// Reads the files of a cgroup path; `None` when it is gone, or is the root, which has no such files.
     pub fn read(&self, cgroup: &str) -> Option<CgroupMemory> {
         let relative = below_root(cgroup)?;

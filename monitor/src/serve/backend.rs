@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::report::{DoctorReport, ProbesReport};
 use crate::{
     container::{ContainerId, FindError, Registry, limits::Change},
-    kernel::ids::Tgid,
+    kernel::{host::SourceStatus, ids::Tgid},
     metric::Subject,
     profile::Profile,
     store::{Live, Snapshot},
@@ -39,6 +39,9 @@ pub trait Backend: Send + Sync + 'static {
     fn history(&self) -> Result<Snapshot, BackendError> {
         Err(BackendError::no_history())
     }
+
+    /// What is read again and again, in the order of its priority.
+    fn sources(&self) -> Vec<SourceStatus>;
 
     /// Limits of containers that were changed, the newest first.
     fn changes(&self) -> Vec<Change>;

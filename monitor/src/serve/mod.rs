@@ -24,6 +24,7 @@ pub mod report;
 mod routes;
 pub mod runtime_file;
 mod server;
+pub mod sources;
 mod stream;
 mod subject;
 mod window;

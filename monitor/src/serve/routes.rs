@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     assets, backend::Backend, backend::BackendError, changes, containers, error::ApiError,
-    flamegraph, guard, host, query, stream,
+    flamegraph, guard, host, query, sources, stream,
 };
 
 /// What every handler shares.
@@ -64,6 +64,7 @@ pub fn router(
         .route("/host", get(host::host))
         .route("/host/latency", get(containers::host_latency))
         .route("/host/states", get(containers::host_states))
+        .route("/sources", get(sources::list))
         .route("/changes", get(changes::list))
         .route("/flamegraph", get(flamegraph::record))
         .route("/probes", get(host::probes))

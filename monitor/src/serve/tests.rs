@@ -27,9 +27,11 @@ use crate::{
     container::{
         Options, Registry,
         limits::{Change, Changes},
+        switched_off,
     },
     kernel::{
         cgroupfs::{CgroupTree, Hierarchy, HierarchyId},
+        host::{Health, SourceStatus},
         ids::Tgid,
     },
     metric::{
@@ -160,6 +162,16 @@ impl Backend for Fed {
 
     fn doctor(&self) -> DoctorReport {
         DoctorReport { kernel: "6.18".to_owned(), checks: vec![] }
+    }
+
+    fn sources(&self) -> Vec<SourceStatus> {
+        let read = SourceStatus {
+            is_enabled: true,
+            health: Health::Ok,
+            last_read: Some(KtimeNs::now()),
+            ..switched_off("cgroup.limits")
+        };
+        vec![read, switched_off("cgroup.memory")]
     }
 
     fn changes(&self) -> Vec<Change> {
@@ -308,6 +320,17 @@ async fn latency_of_container_host_and_prefix() {
     }
     let report = server.json("/api/v1/containers/db/latency?duration=1s").await;
     assert_eq!(report["distributions"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn sources_with_their_age() {
+    let server = Server::new(1);
+    let list = server.json("/api/v1/sources").await;
+    let [read, off] = &list["sources"].as_array().unwrap()[..] else { panic!("{list}") };
+    assert_eq!((&read["enabled"], &read["health"]), (&true.into(), &"ok".into()));
+    assert!(read["age_ns"].as_u64().unwrap() < 60_000_000_000);
+    assert_eq!((&off["enabled"], &off["health"]), (&false.into(), &"disabled".into()));
+    assert_eq!(off["age_ns"], Json::Null);
 }
 
 #[tokio::test]

@@ -7,8 +7,12 @@ use crate::{
     container::{
         Readings, Registry,
         limits::{Changes, Limit},
+        switched_off,
     },
-    kernel::cgroup_memory::{self, CgroupMemory, MemoryFiles},
+    kernel::{
+        cgroup_memory::{self, CgroupMemory, MemoryFiles},
+        host::SourceStatus,
+    },
     metric::{Descriptor, Sample, Subject, Value},
 };
 
@@ -47,6 +51,15 @@ impl Files {
             show(memory, &Subject::Container(Arc::clone(owner)), samples);
         }
     }
+}
+
+/// How they are read; `None` when the family is off.
+pub(super) fn source(files: Option<&Files>) -> SourceStatus {
+    const NAME: &str = "cgroup.memory";
+    let missing = |files: &Files| {
+        (!files.files.are_there()).then_some("no hierarchy with the memory controller is mounted")
+    };
+    files.map_or_else(|| switched_off(NAME), |files| files.readings.status(NAME, missing(files)))
 }
 
 /// What may be set, and so changed.

@@ -19,11 +19,12 @@ use descriptor::{
     THROTTLED_TIME, WEIGHT,
 };
 
-use super::{Container, Readings, Registry};
+use super::{Container, Readings, Registry, switched_off};
 use crate::{
     kernel::{
         cgroup_limits::{CgroupLimits, CgroupUse, LimitFiles},
         cpus,
+        host::SourceStatus,
     },
     metric::{Descriptor, Kind, Sample, Subject, Value},
 };
@@ -74,6 +75,16 @@ impl Limits {
             reading.show(&Subject::Container(Arc::clone(owner)), samples);
         }
     }
+}
+
+/// How the files are read.
+pub fn source(limits: Option<&Limits>) -> SourceStatus {
+    const NAME: &str = "cgroup.limits";
+    let missing = |limits: &Limits| {
+        (!limits.files.are_there()).then_some("no hierarchy with cpu, cpuset or pids is mounted")
+    };
+    limits
+        .map_or_else(|| switched_off(NAME), |limits| limits.readings.status(NAME, missing(limits)))
 }
 
 fn online_cpus() -> u64 {
