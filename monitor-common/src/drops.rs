@@ -41,11 +41,15 @@ pub enum DropReason {
     /// The outermost callers of a sampled user stack are missing, or were looked for by frame pointers only. The sample itself was
     /// kept, and says why.
     StackTruncated,
+    /// The ring of stack samples was full as a wait was sent.
+    WaitRingFull,
+    /// The table of threads whose waits are recorded was full.
+    WaitTableFull,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 19;
 
     /// All reasons, in the order of their counters.
     pub const ALL: [Self; Self::COUNT] = [
@@ -66,6 +70,8 @@ impl DropReason {
         Self::FaultMissed,
         Self::CallMissed,
         Self::StackTruncated,
+        Self::WaitRingFull,
+        Self::WaitTableFull,
     ];
 
     /// The value of the label `reason`.
@@ -88,6 +94,8 @@ impl DropReason {
             Self::FaultMissed => "fault_missed",
             Self::CallMissed => "call_missed",
             Self::StackTruncated => "stack_truncated",
+            Self::WaitRingFull => "wait_ring_full",
+            Self::WaitTableFull => "wait_table_full",
         }
     }
 
@@ -121,6 +129,10 @@ impl DropReason {
                 "it was counted without its time: it began before the daemon, or --max-threads is too small"
             }
             Self::StackTruncated => "a frame in the flame graph says why",
+            Self::WaitRingFull => "raise --stack-ring-size",
+            Self::WaitTableFull => {
+                "more than 16384 threads waited: record a container instead of the host"
+            }
         }
     }
 }
@@ -132,7 +144,7 @@ pub struct DropCounters {
     /// Losses by reason.
     pub by_reason: [u64; DropReason::COUNT],
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 7],
+    pub padding: [u64; 5],
 }
 
 const _: () = assert!(size_of::<DropCounters>() == 192);

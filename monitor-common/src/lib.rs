@@ -12,6 +12,7 @@ pub mod event;
 pub mod interference;
 pub mod irq;
 pub mod memory;
+pub mod offcpu;
 pub mod offset;
 pub mod process;
 pub mod sched;

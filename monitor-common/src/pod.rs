@@ -1,8 +1,8 @@
 //! Which records user space may read and write as plain bytes.
 
 use crate::{
-    block::BlockKey, memory::OomKey, offset::KernelOffsets, sched::Thread, tcp::PacketDropKey,
-    tunable::Tunables,
+    block::BlockKey, memory::OomKey, offcpu::Wait, offset::KernelOffsets, sched::Thread,
+    tcp::PacketDropKey, tunable::Tunables,
 };
 
 // SAFETY: repr(C), integers only, no padding that is not a field of its own, any bytes are a valid value.
@@ -17,3 +17,5 @@ unsafe impl aya::Pod for BlockKey {}
 unsafe impl aya::Pod for PacketDropKey {}
 // SAFETY: as above.
 unsafe impl aya::Pod for OomKey {}
+// SAFETY: as above.
+unsafe impl aya::Pod for Wait {}

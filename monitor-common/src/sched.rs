@@ -63,7 +63,7 @@ pub const SLOT_FIRST: u32 = SLOT_WATCH_FIRST + WATCH_SLOTS;
 pub struct Thread {
     /// When it entered its state, ns of the scheduler's clock.
     pub since_ns: u64,
-    /// When it last left a CPU; 0 before it ever ran under observation.
+    /// When it last left a CPU; 0 before it ever ran under observation. While it runs, since when it could run: the end of its last wait.
     pub switched_out_ns: u64,
     /// Address of its set of cgroups when last looked at: another one means that it was moved.
     pub cgroups: u64,

@@ -10,11 +10,11 @@ pub const MAX_FRAMES: usize = 127;
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct StackHeader {
-    /// `CLOCK_MONOTONIC` ns.
+    /// `CLOCK_MONOTONIC` ns; of a wait its end, or when it was looked at.
     pub at_ns: u64,
     /// The cgroup of the thread.
     pub cgroup_id: u64,
-    /// The sampling period: what this sample stands for, ns. It also tells sessions of different frequency apart.
+    /// What this sample stands for, ns: of the CPU clock its period, which also tells sessions of different frequency apart.
     pub period_ns: u64,
     /// The process.
     pub tgid: u32,
@@ -30,8 +30,8 @@ pub struct StackHeader {
     pub is_kernel_thread: u32,
     /// How the walk of the user frames ended: a [`crate::unwind::WalkEnd`].
     pub walk_end: u32,
-    /// Explicit padding.
-    pub padding: u32,
+    /// 0 for a sample of the CPU clock; for a wait see [`crate::offcpu::wait_word`].
+    pub wait: u32,
     /// `mm->start_stack`: it is random at each exec, and tells the programs apart that one process runs; 0 where not known.
     pub start_stack: u64,
     /// The thread's name.

@@ -240,11 +240,15 @@ pub enum WalkEnd {
     Unsupported = 7,
     /// The stack could not be read there: not resident, or the walk went astray.
     Unreadable = 8,
+    /// A wait that had begun before it was recorded: nobody walked it.
+    BeganBefore = 9,
+    /// A wait that was not walked, since there were too many of its thread.
+    NotWalked = 10,
 }
 
 impl WalkEnd {
     /// All ends.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Complete,
         Self::UnknownProcess,
         Self::FramePointers,
@@ -254,6 +258,8 @@ impl WalkEnd {
         Self::NoRow,
         Self::Unsupported,
         Self::Unreadable,
+        Self::BeganBefore,
+        Self::NotWalked,
     ];
 
     /// From a sample.
@@ -278,6 +284,8 @@ impl WalkEnd {
             Self::NoRow => "no unwind information",
             Self::Unsupported => "unwind rule not supported",
             Self::Unreadable => "stack unreadable",
+            Self::BeganBefore => "waits since before",
+            Self::NotWalked => "too many waits to walk each",
         }
     }
 
@@ -308,6 +316,12 @@ impl WalkEnd {
                 "A file's unwind information is of a form that tables do not hold, as in hand-written assembly."
             }
             Self::Unreadable => "A part of the stack was not resident, or the walk went astray.",
+            Self::BeganBefore => {
+                "The thread waited already as the recording began: its user stack was not seen."
+            }
+            Self::NotWalked => {
+                "The thread waits so often that not every user stack is walked, and this wait was a long one."
+            }
         }
     }
 }
@@ -343,6 +357,6 @@ mod tests {
         for end in WalkEnd::ALL {
             assert_eq!(WalkEnd::of(end as u32), Some(end));
         }
-        assert_eq!(WalkEnd::of(9), None);
+        assert_eq!(WalkEnd::of(11), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The kernel half of cgscope: one object, one file per hook family, each program loaded and attached on its own.
 //!
-//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`], [`memory`], [`syscall`], [`irq`]. What they share: [`kernel`] (reading kernel
+//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`], [`memory`], [`syscall`], [`irq`], [`offcpu`]. What they share: [`kernel`] (reading kernel
 //! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`socket`], [`thread`] (the state of
 //! each thread), [`interference`] (whom it waited for), [`histogram`], [`unwind`] (user stacks without frame pointers), [`atomic`],
 //! [`drops`].
@@ -20,6 +20,7 @@ mod interference;
 mod irq;
 mod kernel;
 mod memory;
+mod offcpu;
 mod process;
 mod profile;
 mod sched;

@@ -118,7 +118,7 @@ fn sample(
             user_bytes,
             is_kernel_thread: u32::from(is_kernel_thread),
             walk_end,
-            padding: 0,
+            wait: 0,
             start_stack: start_stack.unwrap_or(0),
             comm: process::comm(task),
         };
@@ -126,10 +126,20 @@ fn sample(
         if bytes > size_of::<StackSample>() as u32 {
             return 0;
         }
-        let ring = (&raw const STACKS).cast_mut().cast::<c_void>();
-        if bpf_ringbuf_output(ring, sample.cast(), u64::from(bytes), BPF_RB_NO_WAKEUP) != 0 {
+        if !output(sample, bytes) {
             drops::count(DropReason::StackRingFull);
         }
     }
     0
+}
+
+/// Sends so many bytes of a sample; false if the ring is full.
+///
+/// # Safety
+/// They are within it.
+#[inline(always)]
+pub unsafe fn output(sample: *mut StackSample, bytes: u32) -> bool {
+    let ring = (&raw const STACKS).cast_mut().cast::<c_void>();
+    // SAFETY: as for this function.
+    unsafe { bpf_ringbuf_output(ring, sample.cast(), u64::from(bytes), BPF_RB_NO_WAKEUP) == 0 }
 }

@@ -216,6 +216,13 @@ pub fn clock_ns() -> u64 {
     }
 }
 
+/// `CLOCK_MONOTONIC` less the scheduler's clock on this CPU, wrapping.
+#[inline(always)]
+pub fn ktime_distance_ns(cpu: u32) -> u64 {
+    // SAFETY: the record of this CPU; one field is read.
+    CPUS.get_ptr_mut(cpu).map_or(0, |record| unsafe { (*record).ktime_distance_ns })
+}
+
 /// How late the scheduler's clock of this CPU is; see [`Cpu`].
 #[inline(always)]
 fn lateness_ns(record: &mut Cpu, now_ns: u64) -> u64 {
@@ -360,6 +367,8 @@ fn arrive(thread: &mut Thread, cpu: u32, now_ns: u64, late_ns: u64) {
     }
     let is_migrated = thread.cpu != cpu && thread.cpu != u32::MAX;
     thread.cpu = cpu;
+    // Not needed any more for the time off the CPU: who records waits looks there for the end of the wait.
+    thread.switched_out_ns = if is_waiting_for_cpu(from) { thread.since_ns } else { now_ns };
     move_to(thread, cpu, ThreadState::Running as u8, now_ns, |record| {
         record.migrations += u64::from(is_migrated);
     });

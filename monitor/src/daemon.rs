@@ -6,6 +6,7 @@ mod history;
 mod recorder;
 mod report;
 mod start;
+mod waits;
 
 use std::{
     sync::{

@@ -8,6 +8,7 @@ mod compare;
 mod family;
 mod load;
 mod memory;
+mod offcpu;
 mod sampler;
 mod store;
 mod table;
@@ -45,6 +46,8 @@ enum Bench {
     Syscalls(Repetition),
     /// ns a call of the programs on interrupts, and messages and direct reads a second under them: nothing, softirqs, hardirqs, ours
     Irqs(Repetition),
+    /// ns a switch of recording waits, and rounds/s under it: nothing, offcputime, ours idle, of another process, of the host
+    Offcpu(Comparison),
     /// Share of one core that the stack sampler takes while all CPUs are busy
     Sampler(Repetition),
     /// ns a sample at 15 and at 100 frames without frame pointers, and unwind tables against `.eh_frame`
@@ -100,6 +103,9 @@ fn main() -> Result<()> {
         Bench::Faults(asked) => family::memory(asked.rounds, asked.duration()),
         Bench::Syscalls(asked) => family::syscall(asked.rounds, asked.duration()),
         Bench::Irqs(asked) => family::irq(asked.rounds, asked.duration()),
+        Bench::Offcpu(asked) => {
+            offcpu::bench(asked.load, asked.repetition.rounds, asked.repetition.duration())
+        }
         Bench::Sampler(asked) => sampler::bench(asked.rounds, asked.duration()),
         Bench::Unwind(asked) => unwind::bench(asked.rounds, asked.duration()),
         Bench::Memory => memory::bench(),

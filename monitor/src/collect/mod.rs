@@ -8,6 +8,7 @@ mod cgroup;
 mod interference;
 mod irq;
 mod memory;
+mod offcpu;
 mod process;
 mod profile;
 mod sched;
@@ -18,6 +19,7 @@ use std::{sync::Arc, time::Instant};
 
 use monitor_common::sched::{SLOT_KERNEL, SLOT_UNATTRIBUTED, SLOT_WATCH_FIRST, WATCH_SLOTS};
 
+pub use offcpu::WaitWindow;
 pub use profile::attribute;
 
 use crate::{

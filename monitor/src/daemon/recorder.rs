@@ -1,6 +1,6 @@
 //! Recordings of stacks: one thread reads the ring for all of them, each keeps what is its own.
 //!
-//! Contract: the sampler runs only while someone records; recordings of one frequency share it. What the ring lost while a
+//! Contract: the samplers, of the CPU clock and of waits, run only while someone records; recordings of one frequency share it. What the ring lost while a
 //! recording ran is part of that recording. Dropping the future of a recording ends it.
 
 use std::{
@@ -11,11 +11,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use super::waits::{WaitSession, Waits};
 use crate::{
     collect::attribute,
     container::Registry,
-    probe::{Sampler, SamplerLink, StackReader, StackRecord},
-    profile::{Profile, ProfileKind, Samples, Weight},
+    kernel::cgroupfs::CgroupId,
+    metric::KtimeNs,
+    probe::{Sampler, SamplerLink, StackReader, StackRecord, WaitSampler},
+    profile::{Profile, ProfileKind, Samples, Weight, Whose},
     serve::{BackendError, BoxFuture, ProfileRequest, Target},
     symbol::{Program, RawStack, Symbols, Tgid, WalkEnd},
     unwind::Unwinder,
@@ -39,6 +42,15 @@ pub(super) struct News {
     pub lost: Box<dyn Fn() -> u64 + Send + Sync>,
     /// Reads the events of processes up to now.
     pub catch_up: Box<dyn Fn() + Send + Sync>,
+    /// Slots in use, with their cgroups.
+    pub slots: Box<dyn Fn() -> Vec<(u32, CgroupId)> + Send + Sync>,
+}
+
+/// What stacks are taken with.
+pub(super) struct Samplers {
+    pub clock: Option<Sampler>,
+    /// Or why there is none.
+    pub waits: Result<WaitSampler, String>,
 }
 
 /// Starts recordings.
@@ -49,6 +61,8 @@ pub(super) struct Recorder {
 
 struct State {
     sampler: Mutex<Option<Sampler>>,
+    /// Taken before the reader and the sessions, never after them.
+    waits: Mutex<Waits>,
     reader: Mutex<StackReader>,
     sessions: Mutex<Sessions>,
     registry: Arc<Registry>,
@@ -68,34 +82,53 @@ struct Sessions {
 
 struct Session {
     target: Target,
-    period_ns: u64,
+    source: Source,
     samples: Samples,
-    lost_before: u64,
-    /// Keeps the sampler attached.
-    sampler: Option<Arc<SamplerLink>>,
+}
+
+/// Where the stacks of a recording come from.
+enum Source {
+    Clock {
+        period_ns: u64,
+        lost_before: u64,
+        /// Keeps the sampler attached.
+        sampler: Option<Arc<SamplerLink>>,
+    },
+    Waits(WaitSession),
 }
 
 impl Session {
-    fn wants(&self, sample: &StackRecord, container: &str) -> bool {
-        self.period_ns == sample.period_ns
-            && match &self.target {
-                Target::All => true,
-                Target::Container(id) => id.as_str() == container,
-                Target::Process(tgid) => *tgid == sample.tgid,
+    /// What a sample weighs in this recording; `None` if it is not of it.
+    fn weight_of(&mut self, sample: &StackRecord, container: &str) -> Option<Weight> {
+        let is_of_target = match &self.target {
+            Target::All => true,
+            Target::Container(id) => id.as_str() == container,
+            Target::Process(tgid) => *tgid == sample.tgid,
+        };
+        if !is_of_target {
+            return None;
+        }
+        let weight_ns = match &mut self.source {
+            Source::Clock { period_ns, .. } => {
+                (sample.wait.is_none() && *period_ns == sample.period_ns).then_some(*period_ns)
             }
+            Source::Waits(session) => session.window.part_ns(sample),
+        };
+        Some(Weight { count: 1, weight_ns: weight_ns? })
     }
 }
 
 impl Recorder {
     pub fn start(
         reader: StackReader,
-        sampler: Option<Sampler>,
+        samplers: Samplers,
         parts: Parts,
         news: News,
     ) -> io::Result<Self> {
         let Parts { registry, symbols, unwinder } = parts;
         let state = Arc::new(State {
-            sampler: Mutex::new(sampler),
+            sampler: Mutex::new(samplers.clock),
+            waits: Mutex::new(Waits::new(samplers.waits)),
             reader: Mutex::new(reader),
             sessions: Mutex::default(),
             registry,
@@ -111,6 +144,7 @@ impl Recorder {
                 if is_recording {
                     // Births come before the samples of those who were born.
                     (state.news.catch_up)();
+                    state.want_waits();
                     state.read();
                 }
                 drop(state);
@@ -128,7 +162,10 @@ impl Recorder {
                 Target::All | Target::Container(_) => None,
             };
             let following = state.unwinder.begin(first).await;
-            let session = State::begin(&state, &request)?;
+            let session = match request.kind {
+                ProfileKind::OnCpu => State::begin(&state, &request)?,
+                ProfileKind::OffCpu => State::begin_waits(&state, &request)?,
+            };
             // What was sampled, and not what was asked for: a busy machine ends a sleep late.
             let (started_at, began) = (SystemTime::now(), Instant::now());
             tokio::time::sleep(request.duration).await;
@@ -142,10 +179,10 @@ impl Recorder {
             let frames = state.symbols.resolve(stacks.clone()).await;
             let places = state.symbols.places(&stacks, &frames);
             Ok(Profile {
-                kind: ProfileKind::OnCpu,
+                kind: request.kind,
                 started_at,
                 duration_ns: lasted.as_nanos() as u64,
-                frequency_hz: Some(request.frequency_hz),
+                frequency_hz: (request.kind == ProfileKind::OnCpu).then_some(request.frequency_hz),
                 scope: state.scope(&request.target),
                 containers: state.names(&ended),
                 lost: ended.lost().clone(),
@@ -157,28 +194,55 @@ impl Recorder {
 
 impl State {
     fn begin(this: &Arc<Self>, request: &ProfileRequest) -> Result<Recording, BackendError> {
-        if let Target::Process(tgid) = request.target
-            && !std::path::Path::new(&format!("/proc/{tgid}")).exists()
-        {
-            return Err(BackendError::ProcessGone(tgid));
-        }
+        this.look_for(&request.target)?;
         // What lies in the ring from before is nobody's.
         this.read();
         // Before the sampler is attached: what it loses from its first sample on is part of the recording.
         let lost_before = (this.news.lost)();
         let sampler = this.sampler(request.frequency_hz)?;
-        let session = Session {
-            target: request.target.clone(),
-            period_ns: sampler.period_ns,
-            samples: Samples::default(),
-            lost_before,
-            sampler: Some(sampler),
-        };
-        let mut sessions = this.sessions();
-        let id = sessions.next;
-        sessions.next += 1;
-        sessions.running.insert(id, session);
-        Ok(Recording { state: Arc::clone(this), id })
+        let period_ns = sampler.period_ns;
+        let source = Source::Clock { period_ns, lost_before, sampler: Some(sampler) };
+        let id = this.sessions().next_id();
+        Ok(Self::run(this, id, &request.target, source))
+    }
+
+    fn begin_waits(this: &Arc<Self>, request: &ProfileRequest) -> Result<Recording, BackendError> {
+        this.look_for(&request.target)?;
+        let mut waits = this.waits();
+        let id = this.sessions().next_id();
+        let session = waits.begin(id, &request.target, &this.news.slots, &this.registry)?;
+        Ok(Self::run(this, id, &request.target, Source::Waits(session)))
+    }
+
+    fn run(this: &Arc<Self>, id: u64, target: &Target, source: Source) -> Recording {
+        let session = Session { target: target.clone(), source, samples: Samples::default() };
+        this.sessions().running.insert(id, session);
+        Recording { state: Arc::clone(this), id }
+    }
+
+    /// That there is such a process; its names are wanted even if it ends in the recording.
+    fn look_for(&self, target: &Target) -> Result<(), BackendError> {
+        let Target::Process(tgid) = *target else { return Ok(()) };
+        if !std::path::Path::new(&format!("/proc/{tgid}")).exists() {
+            return Err(BackendError::ProcessGone(tgid));
+        }
+        self.symbols.observe(tgid);
+        Ok(())
+    }
+
+    /// Keeps up with cgroups that come and go while waits are recorded.
+    fn want_waits(&self) {
+        // Whoever begins or ends a recording does the same.
+        let Ok(waits) = self.waits.try_lock() else { return };
+        if waits.is_recording()
+            && let Err(error) = waits.want(&self.news.slots, &self.registry)
+        {
+            tracing::warn!(%error, "whose waits are wanted was not told");
+        }
+    }
+
+    fn waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The sampler of a frequency, shared by all who record at it.
@@ -224,7 +288,8 @@ impl State {
                     matches!(sample.end, WalkEnd::UnknownProcess | WalkEnd::NoMapping);
             }
             let comm = sessions.intern(&sample.comm);
-            for session in sessions.running.values_mut().filter(|s| s.wants(&sample, &container)) {
+            for session in sessions.running.values_mut() {
+                let Some(weight) = session.weight_of(&sample, &container) else { continue };
                 session.samples.record(
                     RawStack {
                         tgid: sample.tgid,
@@ -233,10 +298,13 @@ impl State {
                         user: sample.user.clone(),
                         end: sample.end,
                     },
-                    Some(sample.tid),
-                    Arc::clone(&comm),
-                    Some(Arc::clone(&container)),
-                    Weight { count: 1, weight_ns: sample.period_ns },
+                    Whose {
+                        tid: Some(sample.tid),
+                        comm: Arc::clone(&comm),
+                        container: Some(Arc::clone(&container)),
+                        state: sample.wait.map(|(state, _)| state.name()),
+                    },
+                    weight,
                 );
             }
         });
@@ -258,7 +326,7 @@ impl State {
     /// The names of the containers that were sampled, by id, where there is one.
     fn names(&self, samples: &Samples) -> BTreeMap<Arc<str>, String> {
         let ids: BTreeSet<_> =
-            samples.iter().filter_map(|(key, _)| key.container.clone()).collect();
+            samples.iter().filter_map(|(key, _)| key.whose.container.clone()).collect();
         let named = |id: Arc<str>| {
             let name = self.registry.find(&id).ok()?.qualified_name();
             Some((id, name))
@@ -279,6 +347,11 @@ impl State {
 }
 
 impl Sessions {
+    fn next_id(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
     fn intern(&mut self, comm: &str) -> Arc<str> {
         if let Some(known) = self.comms.get(comm) {
             return Arc::clone(known);
@@ -303,23 +376,61 @@ impl Recording {
     /// Stops it and gives what it kept, with what the ring lost meanwhile.
     fn end(self) -> Samples {
         // Detached before the ring is read for the last time, so that every sample it took is either kept or counted.
-        let sampler =
-            self.state.sessions().running.get_mut(&self.id).and_then(|s| s.sampler.take());
-        drop(sampler);
+        let is_of_waits = match self.state.sessions().source(self.id) {
+            Some(Source::Clock { sampler, .. }) => {
+                drop(sampler.take());
+                false
+            }
+            Some(Source::Waits(session)) => {
+                session.window.close(KtimeNs::now());
+                true
+            }
+            None => false,
+        };
+        let mut waits = is_of_waits.then(|| self.state.waits());
+        if let Some(waits) = &mut waits {
+            // What lies there is from before its end.
+            self.state.read();
+            waits.end(self.id);
+            if let Some(Source::Waits(session)) = self.state.sessions().source(self.id) {
+                session.detach();
+            }
+        }
         self.state.read();
         let lost_now = (self.state.news.lost)();
         let session = self.state.sessions().running.remove(&self.id);
-        session.map_or_else(Samples::default, |mut session| {
-            let count = lost_now.saturating_sub(session.lost_before);
-            let weight = Weight { count, weight_ns: count * session.period_ns };
-            session.samples.lose("ring full", weight);
-            session.samples
-        })
+        let Some(Session { source, mut samples, .. }) = session else { return Samples::default() };
+        match (&source, &mut waits) {
+            (Source::Clock { period_ns, lost_before, .. }, _) => {
+                let count = lost_now.saturating_sub(*lost_before);
+                let weight = Weight { count, weight_ns: count * period_ns };
+                samples.lose("ring full", weight);
+            }
+            (Source::Waits(session), Some(waits)) => {
+                waits.lose(session, &mut samples);
+                waits.tidy();
+            }
+            (Source::Waits(_), None) => {}
+        }
+        samples
+    }
+}
+
+impl Sessions {
+    fn source(&mut self, id: u64) -> Option<&mut Source> {
+        self.running.get_mut(&id).map(|session| &mut session.source)
     }
 }
 
 impl Drop for Recording {
     fn drop(&mut self) {
-        self.state.sessions().running.remove(&self.id);
+        let session = self.state.sessions().running.remove(&self.id);
+        // It was not ended: nobody waits for it any more.
+        if let Some(Session { source: Source::Waits(session), .. }) = session {
+            drop(session);
+            let mut waits = self.state.waits();
+            waits.remove(self.id);
+            waits.tidy();
+        }
     }
 }

@@ -83,8 +83,17 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         move || shared.read_events()
     };
     let parts = recorder::Parts { registry, symbols, unwinder };
-    let news = recorder::News { lost: Box::new(losses), catch_up: Box::new(catch_up) };
-    let recorder = Recorder::start(readers.stacks, readers.sampler, parts, news)
+    let slots = {
+        let shared = Arc::clone(&shared);
+        move || shared.collector().probes().slots.iter().collect()
+    };
+    let news = recorder::News {
+        lost: Box::new(losses),
+        catch_up: Box::new(catch_up),
+        slots: Box::new(slots),
+    };
+    let samplers = recorder::Samplers { clock: readers.sampler, waits: readers.waits };
+    let recorder = Recorder::start(readers.stacks, samplers, parts, news)
         .map_err(|error| thread_failure("recorder", &error))?;
     if let Some(mut log) = readers.log {
         thread::Builder::new()

@@ -13,6 +13,7 @@ use monitor_common::{
     interference::{PAIRS_PER_CPU, WaitPair},
     irq::VECTORS_PER_CPU,
     memory::{CACHE_READS, FAULT_STARTS, MAX_OOM_PAIRS, MAX_STALLS},
+    offcpu::MAX_WAITS,
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     tcp::{MAX_CONNECTIONS, MAX_PACKET_DROPS},
@@ -21,12 +22,12 @@ use monitor_common::{
 
 use super::{
     Config, EventReader, Family, MapStatus, MappedArray, ProbeError, ProgramStatus, Sampler, Slots,
-    StackReader, UnwindMaps, UnwindSizes,
+    StackReader, UnwindMaps, UnwindSizes, WaitSampler,
     block::{self, BlockPairs},
     failure::chain,
     irq::IrqMaps,
     memory::MemoryMaps,
-    offsets, program, stats,
+    offcpu, offsets, program, stats,
     syscall::{self, SyscallMaps},
     syscall_class,
     tcp::{self, TcpMaps},
@@ -86,6 +87,8 @@ pub struct Readers {
     pub unwind: UnwindMaps,
     /// Starts and stops sampling.
     pub sampler: Option<Sampler>,
+    /// Starts and stops the recording of waits.
+    pub waits: Result<WaitSampler, String>,
     /// What the kernel half says of itself, when it may.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -107,6 +110,7 @@ impl Probes {
         let (kernel_offsets, missing_members) = offsets::resolve(&types)?;
         let tunables = config.tunables(&types)?;
         let packet_drop_reasons = tcp::packet_drop_reasons(&types);
+        let are_waits_safe = offcpu::is_safe(&types);
         drop(types);
 
         let classes = syscall_class::table();
@@ -167,7 +171,8 @@ impl Probes {
         let is_insert_wanted = block::is_any_disk_without_statistics();
         let tasks = program::TASKS
             .iter()
-            .filter(|task| config.has(task.family) && (is_insert_wanted || !task.is_of_insert()));
+            .filter(|task| config.has(task.family) && (is_insert_wanted || !task.is_of_insert()))
+            .filter(|task| are_waits_safe || !task.is_of_waits());
         let pending = program::load_all(ebpf, &kernel_types, tasks, config.hook);
         probes.programs = program::attach_all(ebpf, &kernel_types, pending, config.hook);
         program::take_stock_again(ebpf, &probes.programs);
@@ -176,6 +181,8 @@ impl Probes {
             stacks: StackReader::new(take(&mut probes.ebpf, "STACKS")?)?,
             unwind: UnwindMaps::new(&mut probes.ebpf, unwind_sizes(config))?,
             sampler: Sampler::new(&mut probes.ebpf, &probes.programs),
+            waits: WaitSampler::new(&mut probes.ebpf, &probes.programs, size)
+                .map_err(|missing| if are_waits_safe { missing } else { offcpu::UNSAFE.into() }),
             log,
         };
         Ok((probes, readers))
@@ -255,6 +262,9 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("UNWIND_PAGES", unwind.pages),
         ("UNWIND_SLICES", unwind.mappings),
         ("UNWIND_PROCESSES", unwind.processes),
+        ("WAITS", on(Family::Profile, MAX_WAITS)),
+        ("WAIT_SLOTS", on(Family::Profile, slots)),
+        ("WAIT_DRAWS", on(Family::Profile, tunables.cpus)),
         ("AYA_LOGS", if config.kernel_log_level > 0 { 128 << 10 } else { 4096 }),
     ])
 }

@@ -19,6 +19,7 @@ use monitor_common::{
     interference::WaitPair,
     irq::{IrqVector, SlotIrq},
     memory::{SlotMemory, SlotMemoryWaits},
+    offcpu::{WaitDraw, WaitFilter},
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     syscall::{SlotSyscall, SlotSyscallLatency},
@@ -67,6 +68,12 @@ unsafe impl Record for SlotSyscallLatency {}
 unsafe impl Record for SlotIrq {}
 // SAFETY: as above.
 unsafe impl Record for IrqVector {}
+// SAFETY: as above.
+unsafe impl Record for WaitDraw {}
+// SAFETY: as above.
+unsafe impl Record for WaitFilter {}
+// SAFETY: as above.
+unsafe impl Record for u64 {}
 
 // SAFETY: as above.
 unsafe impl Record for Mapping {}

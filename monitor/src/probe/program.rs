@@ -1,7 +1,7 @@
 //! The programs of the object, and which hook each of them got.
 //!
 //! Contract: attach order is tp_btf, then raw_tp. Never two of our programs on one tracepoint: the first that the
-//! kernel takes ends the list.
+//! kernel takes ends the list. Only while waits are recorded, the program of their stacks comes to that of `sched_switch`.
 
 use std::io;
 
@@ -27,6 +27,10 @@ pub(super) enum Hook {
     Iter(&'static str),
     /// Attached by each recording to its own clock.
     PerfEvent,
+    /// A tracepoint with typed arguments, attached while waits are recorded.
+    Waits(&'static str),
+    /// Run as a recording of waits begins or ends.
+    WaitStock(&'static str),
     /// Each page fault that ends, on every CPU.
     Fault(FaultKind),
     /// Run by the daemon before it reads.
@@ -45,11 +49,11 @@ pub(super) enum FaultKind {
 impl Hook {
     const fn name(self) -> &'static str {
         match self {
-            Self::TpBtf(_) => "tp_btf",
+            Self::TpBtf(_) | Self::Waits(_) => "tp_btf",
             Self::RawTp(_) => "raw_tp",
             Self::Iter(_) => "iter",
             Self::PerfEvent | Self::Fault(_) => "perf_event",
-            Self::OnDemand => "on demand",
+            Self::OnDemand | Self::WaitStock(_) => "on demand",
         }
     }
 
@@ -57,6 +61,8 @@ impl Hook {
     const fn target(self) -> &'static str {
         match self {
             Self::TpBtf(target) | Self::RawTp(target) | Self::Iter(target) => target,
+            Self::Waits(target) => target,
+            Self::WaitStock(_) => "each recording of waits",
             Self::PerfEvent => "cpu-clock",
             Self::Fault(FaultKind::Minor) => "minor-faults",
             Self::Fault(FaultKind::Major) => "major-faults",
@@ -79,6 +85,11 @@ impl Task {
     /// Whether only the requests of disks without statistics need it.
     pub fn is_of_insert(&self) -> bool {
         matches!(self.name, "block_insert" | "block_merge")
+    }
+
+    /// Whether it is of recordings of waits.
+    pub fn is_of_waits(&self) -> bool {
+        self.candidates.iter().any(|(_, hook)| matches!(hook, Hook::Waits(_) | Hook::WaitStock(_)))
     }
 }
 
@@ -418,6 +429,25 @@ pub(super) const TASKS: &[Task] = &[
             ("profile_sample_plain", Hook::PerfEvent),
         ],
     },
+    Task {
+        family: Family::Profile,
+        name: "offcpu_switch",
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("offcpu_switch", Hook::Waits("sched_switch")),
+            ("offcpu_switch_plain", Hook::Waits("sched_switch")),
+        ],
+    },
+    Task {
+        family: Family::Profile,
+        name: "offcpu_begin",
+        candidates: &[("offcpu_begin", Hook::WaitStock("task"))],
+    },
+    Task {
+        family: Family::Profile,
+        name: "offcpu_end",
+        candidates: &[("offcpu_end", Hook::WaitStock("task"))],
+    },
 ];
 
 /// A task on its way to a hook: which candidate is loaded, and what the kernel said of those before it.
@@ -516,13 +546,15 @@ impl Pending {
 fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> Result<(), String> {
     let program = ebpf.program_mut(name).ok_or("the object has no such program")?;
     let result = match hook {
-        Hook::TpBtf(target) => {
+        Hook::TpBtf(target) | Hook::Waits(target) => {
             <&mut BtfTracePoint>::try_from(program).and_then(|p| p.load(target, btf))
         }
         Hook::RawTp(_) | Hook::OnDemand => {
             <&mut RawTracePoint>::try_from(program).and_then(RawTracePoint::load)
         }
-        Hook::Iter(target) => <&mut Iter>::try_from(program).and_then(|p| p.load(target, btf)),
+        Hook::Iter(target) | Hook::WaitStock(target) => {
+            <&mut Iter>::try_from(program).and_then(|p| p.load(target, btf))
+        }
         Hook::PerfEvent | Hook::Fault(_) => {
             <&mut PerfEvent>::try_from(program).and_then(PerfEvent::load)
         }
@@ -541,7 +573,7 @@ fn attach(ebpf: &mut Ebpf, name: &str, hook: Hook) -> Result<(), String> {
         }
         Hook::Iter(_) => return run_iterator(program),
         Hook::Fault(kind) => return attach_to_faults(program, kind),
-        Hook::PerfEvent | Hook::OnDemand => Ok(()),
+        Hook::PerfEvent | Hook::OnDemand | Hook::Waits(_) | Hook::WaitStock(_) => Ok(()),
     };
     result.map_err(|error| shorten(&error))
 }
@@ -568,6 +600,11 @@ fn attach_to_faults(program: &mut Program, kind: FaultKind) -> Result<(), String
 /// Runs an iterator over all there is, once, and detaches it.
 fn run_iterator(program: &mut Program) -> Result<(), String> {
     let program: &mut Iter = program.try_into().map_err(|e: ProgramError| chain(&e))?;
+    iterate(program)
+}
+
+/// The same of a program of which that is known.
+pub(super) fn iterate(program: &mut Iter) -> Result<(), String> {
     let link = program.attach().and_then(|id| program.take_link(id)).map_err(|e| chain(&e))?;
     let mut file = link.into_file().map_err(|e| chain(&e))?;
     io::copy(&mut file, &mut io::sink()).map_err(|e| e.to_string())?;

@@ -11,7 +11,7 @@ use aya::programs::{
     perf_event::{PerfEventConfig, PerfEventLink, PerfEventScope, SamplePolicy, SoftwareEvent},
 };
 
-use super::{Family, ProgramStatus, failure::chain};
+use super::{ProgramStatus, failure::chain};
 use crate::kernel::cpus;
 
 /// Attaches the sampling program to the clocks.
@@ -37,7 +37,7 @@ pub fn period_ns(frequency_hz: u32) -> u64 {
 impl Sampler {
     /// From the loaded object; `None` if the program is not loaded.
     pub(super) fn new(ebpf: &mut Ebpf, statuses: &[ProgramStatus]) -> Option<Self> {
-        let is_sampler = |status: &&ProgramStatus| status.family == Family::Profile;
+        let is_sampler = |status: &&ProgramStatus| status.name.starts_with("profile_sample");
         let name = statuses.iter().filter(is_sampler).find(|s| s.hook.is_some())?.name;
         let program: &mut PerfEvent = ebpf.program_mut(name)?.try_into().ok()?;
         let info = program.info().ok()?;

@@ -1,7 +1,7 @@
 //! Reading the ring of stack samples.
 
 use aya::maps::{Map, MapData, RingBuf};
-use monitor_common::{stack::StackHeader, unwind::WalkEnd};
+use monitor_common::{offcpu::waited_in, stack::StackHeader, state::ThreadState, unwind::WalkEnd};
 
 use super::{ProbeError, event::record, load::map_error};
 use crate::kernel::{
@@ -12,8 +12,10 @@ use crate::kernel::{
 /// One sample.
 #[derive(Clone, Debug)]
 pub struct StackRecord {
-    /// `CLOCK_MONOTONIC` ns.
+    /// `CLOCK_MONOTONIC` ns; of a wait its end, or when it was looked at.
     pub at_ns: u64,
+    /// What the thread waited in, and whether it did so still; `None` for a sample of the CPU clock.
+    pub wait: Option<(ThreadState, bool)>,
     /// The cgroup of the thread.
     pub cgroup: CgroupId,
     /// What the sample stands for, ns.
@@ -68,6 +70,7 @@ fn decode(bytes: &[u8]) -> Option<StackRecord> {
     let name_end = header.comm.iter().position(|&b| b == 0).unwrap_or(header.comm.len());
     Some(StackRecord {
         at_ns: header.at_ns,
+        wait: waited_in(header.wait),
         cgroup: CgroupId(header.cgroup_id),
         period_ns: header.period_ns,
         tgid: Tgid(header.tgid),

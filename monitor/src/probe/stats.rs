@@ -56,7 +56,7 @@ fn cost(name: &str, program: BorrowedFd<'_>) -> io::Result<ProgramCost> {
     })
 }
 
-/// Memory of each map of the object. None of ours grows, so once is enough.
+/// Memory of each map of the object. None of ours grows but that of waits during a recording, so once is enough.
 pub(super) fn maps(ebpf: &Ebpf) -> Vec<MapStatus> {
     let data = ebpf.maps().filter_map(|(name, map)| match map {
         Map::Array(data)

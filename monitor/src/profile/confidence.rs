@@ -1,12 +1,12 @@
 //! How far to trust a profile, and why not further.
 //!
-//! Contract: pure; the shares are of counts of samples, so that they mean the same for every unit.
+//! Contract: pure; the shares are of what the widths count: of samples, or of the time of waits.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::document::Profile;
+use super::document::{Profile, ProfileKind};
 use crate::symbol::{Frame, Reason, WalkEnd};
 
 /// A reason of less than this share of the samples is no doubt worth a sentence.
@@ -60,15 +60,30 @@ impl Confidence {
     pub fn of(profile: &Profile) -> Self {
         let sample_count: u64 = profile.samples.iter().map(|sample| sample.weight.count).sum();
         let lost_count: u64 = profile.lost.values().map(|weight| weight.count).sum();
-        let lost_share = share(lost_count, sample_count + lost_count);
+        let total: u64 = profile.samples.iter().map(|s| profile.value(s.weight)).sum();
+        let lost_total: u64 = profile.lost.values().map(|weight| profile.value(*weight)).sum();
+        // How long was waited by those of whom nothing is known but that they were lost is not known either.
+        let lost_share =
+            share(lost_count, sample_count + lost_count).max(share(lost_total, total + lost_total));
         let (unresolved, by_reason) = unresolved(profile);
-        let unresolved_share = share(unresolved, sample_count);
+        let unresolved_share = share(unresolved, total);
         let ends = ends(profile);
-        let truncated_share = share(ends.values().sum(), sample_count);
+        let truncated_share = share(ends.values().sum(), total);
+        let things = match profile.kind {
+            ProfileKind::OnCpu => "samples",
+            ProfileKind::OffCpu => "waits",
+        };
         let mut doubts = Vec::new();
         if sample_count == 0 {
-            doubts.push("No sample arrived: nothing in this scope ran, or sampling is off.".into());
-        } else if sample_count < 100 {
+            doubts.push(match profile.kind {
+                ProfileKind::OnCpu => {
+                    "No sample arrived: nothing in this scope ran, or sampling is off.".into()
+                }
+                ProfileKind::OffCpu => {
+                    "No wait was seen: nothing in this scope waited for anything but a CPU.".into()
+                }
+            });
+        } else if sample_count < 100 && profile.kind == ProfileKind::OnCpu {
             doubts.push(format!(
                 "Only {sample_count} samples: take a longer window or a higher frequency."
             ));
@@ -77,12 +92,12 @@ impl Confidence {
         lost.sort_by_key(|(_, weight)| std::cmp::Reverse(weight.count));
         for (reason, weight) in lost {
             let percent = 100.0 * share(weight.count, sample_count + lost_count);
-            doubts.push(format!("{percent:.1} % of the samples were lost: {reason}."));
+            doubts.push(format!("{percent:.1} % of the {things} were lost: {reason}."));
         }
         let mut ends: Vec<_> = ends.into_iter().collect();
         ends.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         for (end, count) in ends {
-            let share = share(count, sample_count);
+            let share = share(count, total);
             if share >= WORTH_SAYING {
                 let percent = 100.0 * share;
                 let sentence = end.sentence();
@@ -92,21 +107,26 @@ impl Confidence {
         let mut by_reason: Vec<_> = by_reason.into_iter().collect();
         by_reason.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         for (reason, count) in by_reason {
-            let share = share(count, sample_count);
+            let share = share(count, total);
             if share >= WORTH_SAYING {
                 let percent = 100.0 * share;
                 let sentence = reason.sentence();
                 doubts.push(format!(
-                    "{percent:.1} % of the samples have nameless frames: {sentence}"
+                    "{percent:.1} % of the {things} have nameless frames: {sentence}"
                 ));
             }
         }
-        let level = Level::judge(sample_count, lost_share, unresolved_share.max(truncated_share));
+        // Waits are measured: a few long ones are no worse known than many.
+        let enough = match profile.kind {
+            ProfileKind::OffCpu if sample_count > 0 => u64::MAX,
+            _ => sample_count,
+        };
+        let level = Level::judge(enough, lost_share, unresolved_share.max(truncated_share));
         Self { level, sample_count, lost_share, unresolved_share, truncated_share, doubts }
     }
 }
 
-/// Samples with a nameless frame, all and by reason; a sample counts once for each reason.
+/// The weight of samples with a nameless frame, all and by reason; a sample counts once for each reason.
 fn unresolved(profile: &Profile) -> (u64, BTreeMap<Reason, u64>) {
     let mut all = 0;
     let mut by_reason = BTreeMap::new();
@@ -117,21 +137,21 @@ fn unresolved(profile: &Profile) -> (u64, BTreeMap<Reason, u64>) {
         };
         let reasons: Vec<_> = Reason::ALL.into_iter().filter(|reason| has(*reason)).collect();
         if !reasons.is_empty() {
-            all += sample.weight.count;
+            all += profile.value(sample.weight);
         }
         for reason in reasons {
-            *by_reason.entry(reason).or_default() += sample.weight.count;
+            *by_reason.entry(reason).or_default() += profile.value(sample.weight);
         }
     }
     (all, by_reason)
 }
 
-/// Samples whose walk did not end at the outermost frame, by how it ended.
+/// The weight of samples whose walk did not end at the outermost frame, by how it ended.
 fn ends(profile: &Profile) -> BTreeMap<WalkEnd, u64> {
     let mut ends = BTreeMap::new();
     for sample in &profile.samples {
         if let Some(Frame::Missing { end }) = sample.frames.first() {
-            *ends.entry(*end).or_default() += sample.weight.count;
+            *ends.entry(*end).or_default() += profile.value(sample.weight);
         }
     }
     ends

@@ -36,6 +36,9 @@ pub enum Unit {
 }
 
 impl ProfileKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::OnCpu, Self::OffCpu];
+
     /// What widths count: samples taken at a frequency, or time that was measured.
     pub fn unit(self) -> Unit {
         match self {
@@ -51,6 +54,19 @@ impl ProfileKind {
             Self::OffCpu => "Off-CPU",
         }
     }
+
+    /// The name in `--type` and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OnCpu => "cpu",
+            Self::OffCpu => "offcpu",
+        }
+    }
+
+    /// The kind of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// Samples with the same stack, thread and container.
@@ -64,6 +80,8 @@ pub struct Sample {
     pub comm: Arc<str>,
     /// The id of the container; `None` for what runs in none.
     pub container: Option<Arc<str>>,
+    /// What it waited in, if it waited: `blocked.lock`, as in the metrics.
+    pub state: Option<&'static str>,
     /// Root first: user frames, then kernel frames.
     pub frames: Arc<[Frame]>,
     /// Where the code of each frame lies; empty where nobody looked.
@@ -73,11 +91,12 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The labels of its stack, root first: the thread's name, then its frames.
+    /// The labels of its stack, root first: the thread's name, what it waited in, then its frames.
     pub(super) fn path(&self) -> Vec<Label> {
         let frames = self.frames.iter().map(Label::from);
+        let state = self.state.map(Label::state);
         let mut path: Vec<Label> =
-            std::iter::once(Label::thread(&self.comm)).chain(frames).collect();
+            std::iter::once(Label::thread(&self.comm)).chain(state).chain(frames).collect();
         merge_unknown(&mut path);
         path
     }
@@ -138,7 +157,7 @@ impl Profile {
         Some(self.containers.get(id).map_or(&**id, String::as_str))
     }
 
-    /// The call tree: the thread's name at the root, then user frames, then kernel frames, and a
+    /// The call tree: the thread's name at the root, what it waited in if it did, then user frames, then kernel frames, and a
     /// root of its own for each reason of loss.
     pub fn tree(&self) -> CallTree {
         let mut tree = CallTree::default();

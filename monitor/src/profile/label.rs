@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use monitor_common::state::ThreadState;
+
 use crate::symbol::{Frame, JIT_MODULE};
 
 /// What a box of the flame graph stands for.
@@ -13,6 +15,8 @@ use crate::symbol::{Frame, JIT_MODULE};
 pub enum LabelKind {
     /// The name of the thread, at the root.
     Thread,
+    /// What it waited in, next to the root.
+    State,
     /// A function of a process.
     User,
     /// A function made at run time.
@@ -46,6 +50,19 @@ impl Label {
         Self { name: Arc::clone(comm), kind: LabelKind::Thread, module: None }
     }
 
+    /// The box of all waits of one kind, by its name in the metrics.
+    pub fn state(name: &str) -> Self {
+        // Frames without a name are called that.
+        let name = if name == ThreadState::Unknown.name() { UNKNOWN_STATE } else { name };
+        Self { name: format!("[{name}]").into(), kind: LabelKind::State, module: None }
+    }
+
+    /// That of a name, if it is one of a wait.
+    pub(super) fn known_state(name: &str) -> Option<Self> {
+        let is_known = is_state_name(name) || name == ThreadState::Unknown.name();
+        is_known.then(|| Self::state(name))
+    }
+
     /// A box for what was lost.
     pub fn lost(reason: &str) -> Self {
         Self { name: format!("[lost: {reason}]").into(), kind: LabelKind::Lost, module: None }
@@ -59,7 +76,7 @@ impl Label {
             LabelKind::Inlined => "_[i]",
             LabelKind::Jit => "_[j]",
             LabelKind::Thread | LabelKind::User | LabelKind::Unknown => "",
-            LabelKind::Missing | LabelKind::Lost => "",
+            LabelKind::State | LabelKind::Missing | LabelKind::Lost => "",
         };
         format!("{}{mark}", self.name)
     }
@@ -75,6 +92,8 @@ impl Label {
             (LabelKind::Unknown, text)
         } else if is_missing(text) {
             (LabelKind::Missing, text)
+        } else if is_state(text) {
+            (LabelKind::State, text)
         } else if is_root {
             (LabelKind::Thread, text)
         } else if let Some(name) = text.strip_suffix("_[k]") {
@@ -93,6 +112,17 @@ impl Label {
 /// What stands before the reason why callers are missing.
 const TRUNCATED: &str = "[truncated: ";
 const BY_FRAME_POINTERS: &str = "[by frame pointers: ";
+
+const UNKNOWN_STATE: &str = "state unknown";
+
+fn is_state(text: &str) -> bool {
+    let name = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    name.is_some_and(|name| name == UNKNOWN_STATE || is_state_name(name))
+}
+
+fn is_state_name(name: &str) -> bool {
+    ThreadState::ALL.into_iter().any(|state| state.name() == name && state != ThreadState::Unknown)
+}
 
 fn is_missing(text: &str) -> bool {
     (text.starts_with(TRUNCATED) || text.starts_with(BY_FRAME_POINTERS)) && text.ends_with(']')
@@ -156,5 +186,14 @@ mod tests {
             assert_eq!(Label::from_marked(&label.marked(), false), label);
         }
         assert_eq!(Label::from_marked("[truncated: ", false).kind, LabelKind::User);
+    }
+
+    #[test]
+    fn states_are_read_back() {
+        for state in ThreadState::ALL {
+            let label = Label::state(state.name());
+            assert_eq!(Label::from_marked(&label.marked(), false), label);
+        }
+        assert_eq!(Label::from_marked("[vdso]", false).kind, LabelKind::User);
     }
 }

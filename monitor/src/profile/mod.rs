@@ -39,5 +39,5 @@ pub use document::{Profile, ProfileKind, RenderError, Sample, Unit};
 pub use format::Format;
 pub use label::{Label, LabelKind};
 pub use reading::{ReadError, Recording};
-pub use stacks::{SampleKey, Samples, StackId, StackTable, Weight};
+pub use stacks::{SampleKey, Samples, StackId, StackTable, Weight, Whose};
 pub use tree::{CallTree, NodeId};

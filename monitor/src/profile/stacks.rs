@@ -74,15 +74,24 @@ impl StackTable {
 
 /// Whose sample it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SampleKey {
-    /// The stack.
-    pub stack: StackId,
+pub struct Whose {
     /// The thread, where it matters.
     pub tid: Option<Tid>,
     /// The name of the thread.
     pub comm: Arc<str>,
     /// The id of the container; `None` for what runs in none.
     pub container: Option<Arc<str>>,
+    /// What it waited in, if it waited: `blocked.lock`, as in the metrics.
+    pub state: Option<&'static str>,
+}
+
+/// What is counted as one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SampleKey {
+    /// The stack.
+    pub stack: StackId,
+    /// Whose it is.
+    pub whose: Whose,
 }
 
 /// How often, and how long.
@@ -111,16 +120,9 @@ pub struct Samples {
 
 impl Samples {
     /// Adds a sample.
-    pub fn record(
-        &mut self,
-        stack: RawStack,
-        tid: Option<Tid>,
-        comm: Arc<str>,
-        container: Option<Arc<str>>,
-        weight: Weight,
-    ) {
+    pub fn record(&mut self, stack: RawStack, whose: Whose, weight: Weight) {
         let Some(stack) = self.table.intern(stack) else { return self.lose(TABLE_FULL, weight) };
-        let key = SampleKey { stack, tid, comm, container };
+        let key = SampleKey { stack, whose };
         if self.weights.len() >= KEYS_MAX && !self.weights.contains_key(&key) {
             return self.lose(TABLE_FULL, weight);
         }
@@ -170,9 +172,10 @@ impl Samples {
         let kept = self.weights.iter().filter(|(key, _)| keep(key, &stacks[key.stack.index()]));
         kept.map(|(key, weight)| Sample {
             tgid: stacks[key.stack.index()].tgid,
-            tid: key.tid,
-            comm: Arc::clone(&key.comm),
-            container: key.container.clone(),
+            tid: key.whose.tid,
+            comm: Arc::clone(&key.whose.comm),
+            container: key.whose.container.clone(),
+            state: key.whose.state,
             frames: Arc::clone(frames.get(key.stack.index()).unwrap_or(&nothing)),
             places: Arc::clone(places.get(key.stack.index()).unwrap_or(&nowhere)),
             weight: *weight,
@@ -196,6 +199,11 @@ mod tests {
         }
     }
 
+    fn whose(container: Option<&str>) -> Whose {
+        let container = container.map(Arc::from);
+        Whose { tid: Some(Tid(7)), comm: "a".into(), container, state: None }
+    }
+
     #[test]
     fn stacks_differ_in_any_part() {
         let mut table = StackTable::default();
@@ -216,7 +224,7 @@ mod tests {
         let mut samples = Samples { table: StackTable::bounded(1), ..Samples::default() };
         let one = Weight { count: 1, weight_ns: 10 };
         for user in [1, 1, 2] {
-            samples.record(stack(1, &[], &[user]), None, "a".into(), None, one);
+            samples.record(stack(1, &[], &[user]), whose(None), one);
         }
         assert_eq!(samples.lost()[TABLE_FULL], one);
         let kept: Vec<_> = samples.iter().map(|(_, weight)| weight.count).collect();
@@ -228,11 +236,11 @@ mod tests {
         let mut samples = Samples::default();
         let one = Weight { count: 1, weight_ns: 10 };
         for container in [None, Some("web"), Some("db")] {
-            let container = container.map(Arc::from);
-            samples.record(stack(1, &[], &[1]), Some(Tid(7)), "a".into(), container, one);
+            samples.record(stack(1, &[], &[1]), whose(container), one);
         }
         let frames = vec![vec![Frame::Kernel { name: "f".into() }]];
-        let web = samples.named(frames, vec![], |key, _| key.container.as_deref() == Some("web"));
+        let web =
+            samples.named(frames, vec![], |key, _| key.whose.container.as_deref() == Some("web"));
         assert_eq!(web.len(), 1);
         assert_eq!((web[0].tgid, web[0].tid, web[0].frames.len()), (Tgid(1), Some(Tid(7)), 1));
     }

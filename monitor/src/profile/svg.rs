@@ -15,6 +15,8 @@ use super::tree::CallTree;
 
 /// Nameless frames are grey: they are not hot code.
 const UNKNOWN_COLOR: Color = Color { r: 190, g: 190, b: 190 };
+/// What a thread waited in is no code.
+const STATE_COLOR: Color = Color { r: 170, g: 205, b: 200 };
 /// What was lost is neither code nor the kernel's.
 const LOST_COLOR: Color = Color { r: 150, g: 150, b: 210 };
 
@@ -51,6 +53,7 @@ pub(super) fn render(profile: &Profile, tree: &CallTree) -> io::Result<Vec<u8>> 
             LabelKind::Unknown | LabelKind::Missing => {
                 colors.insert(safe(&label.marked()), UNKNOWN_COLOR);
             }
+            LabelKind::State => drop(colors.insert(safe(&label.marked()), STATE_COLOR)),
             LabelKind::Lost => drop(colors.insert(safe(&label.marked()), LOST_COLOR)),
             _ => {}
         }

@@ -26,6 +26,7 @@ pub(super) fn sample(comm: &str, frames: Vec<Frame>, count: u64) -> Sample {
         tid: Some(Tid(2)),
         comm: comm.into(),
         container: None,
+        state: None,
         frames: frames.into(),
         places: Arc::from([]),
         weight: Weight { count, weight_ns: count * 1_000_000 },
@@ -227,7 +228,9 @@ fn samples_become_a_profile() {
             user: vec![address],
             end: crate::symbol::WalkEnd::Complete,
         };
-        samples.record(stack, None, Arc::clone(&comm), Some("c1".into()), one);
+        let comm = Arc::clone(&comm);
+        let whose = Whose { tid: None, comm, container: Some("c1".into()), state: None };
+        samples.record(stack, whose, one);
     }
     samples.lose("ring full", Weight { count: 2, weight_ns: 0 });
     let frames = vec![vec![user("f")], vec![user("g")]];

@@ -11,7 +11,7 @@ use crate::{
     container::{ContainerId, FindError, Registry, limits::Change},
     kernel::{host::SourceStatus, ids::Tgid},
     metric::Subject,
-    profile::Profile,
+    profile::{Profile, ProfileKind},
     store::{Live, Snapshot},
 };
 
@@ -93,11 +93,13 @@ pub enum Target {
 /// What to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProfileRequest {
+    /// Of what.
+    pub kind: ProfileKind,
     /// Whose stacks.
     pub target: Target,
     /// For how long.
     pub duration: Duration,
-    /// Samples per second and CPU.
+    /// Samples per second and CPU; of waits none are taken.
     pub frequency_hz: u32,
 }
 

@@ -13,7 +13,10 @@ use super::{
     routes::Served,
     subject,
 };
-use crate::{kernel::ids::Tgid, profile::Format};
+use crate::{
+    kernel::ids::Tgid,
+    profile::{Format, ProfileKind},
+};
 
 /// A drawing runs its own script in a world of its own: names of symbols and threads are written by others.
 const DRAWING_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
@@ -24,7 +27,15 @@ pub async fn record(
     Params(params): Params<RecordParams>,
 ) -> Result<Response, ApiError> {
     let format = format(params.format.as_deref())?;
+    let kind = kind(params.r#type.as_deref())?;
+    if kind == ProfileKind::OffCpu && params.frequency.is_some() {
+        return Err(ApiError(BackendError::Invalid {
+            what: "waits are not sampled at a frequency".to_owned(),
+            remedy: "leave frequency out, or type".to_owned(),
+        }));
+    }
     let request = ProfileRequest {
+        kind,
         duration: duration_or(params.duration, DEFAULT_DURATION)?,
         frequency_hz: frequency_or(params.frequency, served.frequency_hz)?,
         target: target(&served, params.container.as_deref(), params.pid)?,
@@ -73,6 +84,14 @@ fn target(
             remedy: "leave container or pid out".to_owned(),
         }),
     }
+}
+
+fn kind(name: Option<&str>) -> Result<ProfileKind, BackendError> {
+    let Some(name) = name else { return Ok(ProfileKind::OnCpu) };
+    ProfileKind::named(name).ok_or_else(|| BackendError::Invalid {
+        what: format!("{name:?} is no type of a flame graph"),
+        remedy: format!("ask for one of {}", ProfileKind::ALL.map(ProfileKind::name).join(", ")),
+    })
 }
 
 fn format(name: Option<&str>) -> Result<Format, BackendError> {

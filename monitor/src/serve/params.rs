@@ -94,6 +94,8 @@ pub struct ChangesParams {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordParams {
+    /// The name of a [`crate::profile::ProfileKind`]; `cpu` when not said.
+    pub r#type: Option<String>,
     /// A container's name or id.
     pub container: Option<String>,
     /// A process.

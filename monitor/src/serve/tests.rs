@@ -202,7 +202,7 @@ impl Backend for Fed {
         Box::pin(async move {
             tokio::time::sleep(request.duration).await;
             Ok(Profile {
-                kind: ProfileKind::OnCpu,
+                kind: request.kind,
                 started_at: SystemTime::UNIX_EPOCH,
                 duration_ns: request.duration.as_nanos() as u64,
                 frequency_hz: Some(request.frequency_hz),
@@ -410,6 +410,8 @@ async fn senseless_requests_are_told_what_would_be_right() {
         ("/api/v1/processes/0/latency", 400),
         ("/api/v1/flamegraph?frequency=10001", 400),
         ("/api/v1/flamegraph?frequency=0", 400),
+        ("/api/v1/flamegraph?type=wall", 400),
+        ("/api/v1/flamegraph?type=offcpu&frequency=99", 400),
         ("/api/v1/flamegraph?container=db&pid=1", 400),
         ("/api/v1/flamegraph?pid=0", 400),
         ("/api/v1/flamegraph?format=png", 400),
@@ -447,6 +449,11 @@ async fn a_recording_is_drawn_in_a_world_of_its_own() {
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].target, Target::Container(DB.into()));
     assert_eq!((asked[0].frequency_hz, asked[0].duration), (999, Duration::from_millis(10)));
+    assert_eq!(asked[0].kind, ProfileKind::OnCpu);
+    let path = "/api/v1/flamegraph?type=offcpu&container=db&duration=10ms";
+    let (status, _, body) = server.ask(Request::get(path).body(Body::empty()).unwrap()).await;
+    assert!(status == StatusCode::OK && body.contains("Off-CPU"), "{body}");
+    assert_eq!(server.fed.asked.lock().unwrap()[1].kind, ProfileKind::OffCpu);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use super::{
     history_arguments::HistoryArguments,
     top_columns::Columns,
 };
-use crate::profile::Format;
+use crate::profile::{Format, ProfileKind};
 use crate::serve::{duration::Span, runtime_file::DEFAULT_DIRECTORY};
 
 /// Where does each container's time go, and who took it?
@@ -47,7 +47,8 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  sudo cgscope flamegraph --container web --duration 10s -o web.svg\n  \
         cgscope flamegraph --pid 4242 --frequency 999 -o out.folded\n  \
-        cgscope flamegraph --container web -o web.pb.gz"
+        cgscope flamegraph --container web -o web.pb.gz\n  \
+        sudo cgscope flamegraph --type offcpu --container web --duration 10s -o waits.svg"
     )]
     Flamegraph(FlamegraphArguments),
     /// Compare two profiles: files, or recordings one after the other
@@ -184,11 +185,15 @@ pub struct FlamegraphArguments {
     #[command(flatten)]
     pub target: TargetArguments,
 
+    /// Of what: cpu, where threads run, or offcpu, where they wait and how long
+    #[arg(long, value_name = "TYPE", default_value = "cpu", value_parser = kind)]
+    pub r#type: ProfileKind,
+
     /// For how long to record
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Span,
 
-    /// Samples per second and CPU [default: 99, or the daemon's]
+    /// Samples per second and CPU, of the type cpu [default: 99, or the daemon's]
     #[arg(long, value_name = "HZ", value_parser = frequency)]
     pub frequency: Option<u32>,
 
@@ -242,6 +247,12 @@ pub struct DoctorArguments {
     pub engine: EngineArguments,
 }
 
+/// A type by its name.
+fn kind(name: &str) -> Result<ProfileKind, String> {
+    let names = || ProfileKind::ALL.map(ProfileKind::name).join(", ");
+    ProfileKind::named(name).ok_or_else(|| format!("it is none of {}", names()))
+}
+
 /// A format by its name.
 fn format(name: &str) -> Result<Format, String> {
     let names = || Format::ALL.map(Format::name).join(", ");
@@ -293,6 +304,7 @@ mod tests {
             ("cgscope latency --duration 11m", value),
             ("cgscope flamegraph --frequency 10001", value),
             ("cgscope flamegraph --format png", value),
+            ("cgscope flamegraph --type wall", value),
             ("cgscope diff a", ErrorKind::MissingRequiredArgument),
             ("cgscope diff a b --format pprof", value),
             ("cgscope diff pid:x b", value),

@@ -13,7 +13,10 @@ use super::{
     program::Engine,
     progress::Progress,
 };
-use crate::{profile::Format, serve::EngineOptions};
+use crate::{
+    profile::{Format, ProfileKind},
+    serve::EngineOptions,
+};
 
 pub fn flamegraph(engine: Engine, arguments: &FlamegraphArguments) -> Result<(), Failure> {
     let output = arguments.output.clone().unwrap_or_else(|| {
@@ -26,11 +29,16 @@ pub fn flamegraph(engine: Engine, arguments: &FlamegraphArguments) -> Result<(),
         let remedy = "redirect it to a file, or use -o FILE.pb.gz";
         return Err(Failure::new(USAGE, "pprof is binary, and stdout is a terminal", remedy));
     }
+    if arguments.r#type == ProfileKind::OffCpu && arguments.frequency.is_some() {
+        let remedy = "leave --frequency out, or --type";
+        return Err(Failure::new(USAGE, "waits are not sampled at a frequency", remedy));
+    }
     let default_hz = EngineOptions::default().frequency_hz;
     let options = arguments.engine.options(arguments.frequency.unwrap_or(default_hz));
     let client = Client::connect(&arguments.connect, engine, options)?;
     let mut query = arguments.target.query();
     query.push(("duration", arguments.duration.to_string()));
+    query.push(("type", arguments.r#type.name().to_owned()));
     query.push(("format", format.name().to_owned()));
     query.extend(arguments.frequency.map(|hz| ("frequency", hz.to_string())));
     let drawing = {

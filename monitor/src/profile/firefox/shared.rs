@@ -32,6 +32,10 @@ impl Interner {
         merge_unknown(&mut path);
         let places = if path.len() == count { &*sample.places } else { &[] };
         let (mut stack, mut depth) = (None, 0);
+        if let Some(state) = sample.state {
+            let frame = self.frame(&Label::state(state), None, 0);
+            stack = Some(self.push(None, frame));
+        }
         for (index, label) in path.iter().enumerate() {
             depth = if label.kind == LabelKind::Inlined { depth + 1 } else { 0 };
             let frame = self.frame(label, places.get(index).and_then(Option::as_ref), depth);
@@ -82,7 +86,7 @@ impl Interner {
             LabelKind::Jit => category::JIT,
             LabelKind::Unknown | LabelKind::Missing => category::UNKNOWN,
             LabelKind::Lost => category::LOST,
-            LabelKind::Thread => category::OTHER,
+            LabelKind::Thread | LabelKind::State => category::OTHER,
         });
         table.subcategory.push(0);
         table.func.push(func);

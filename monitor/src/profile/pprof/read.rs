@@ -139,7 +139,8 @@ impl<'a> Reader<'a> {
                 }
                 path.extend(labels.iter().cloned());
             }
-            path.extend(self.comm(sample).map(|comm| Label::thread(&comm.into())));
+            path.extend(self.text_of(sample, key::STATE).and_then(Label::known_state));
+            path.extend(self.text_of(sample, key::COMM).map(|comm| Label::thread(&comm.into())));
             path.reverse();
             merge_unknown(&mut path);
             tree.add(path, value);
@@ -168,9 +169,9 @@ impl<'a> Reader<'a> {
         Ok((place, unit, None))
     }
 
-    fn comm(&self, sample: &schema::Sample) -> Option<&'a str> {
-        let is_comm = |label: &&schema::Label| text(self.file, label.key) == key::COMM;
-        sample.label.iter().find(is_comm).map(|label| text(self.file, label.str))
+    fn text_of(&self, sample: &schema::Sample, key: &str) -> Option<&'a str> {
+        let is_it = |label: &&schema::Label| text(self.file, label.key) == key;
+        sample.label.iter().find(is_it).map(|label| text(self.file, label.str))
     }
 }
 

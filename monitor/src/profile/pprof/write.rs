@@ -93,7 +93,9 @@ impl Writer {
         }
         label.push(self.number(key::PID, sample.tgid.0));
         label.extend(sample.tid.map(|tid| self.number(key::TID, tid.0)));
-        if profile.kind == ProfileKind::OnCpu && !sample.frames.is_empty() {
+        if let Some(state) = sample.state {
+            label.push(self.text(key::STATE, state));
+        } else if profile.kind == ProfileKind::OnCpu && !sample.frames.is_empty() {
             let state = match sample.frames.last() {
                 Some(Frame::Kernel { .. }) => "running.kernel",
                 _ => "running.user",

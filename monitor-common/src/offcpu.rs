@@ -1,0 +1,305 @@
+//! Off-CPU stacks: what the kernel half remembers of a wait until it ends, and how it draws the waits that are sent.
+//!
+//! Contract: of the waits that somebody asks for, one of [`STRATUM_NS`] or more is always sent, with the time it took. Shorter ones are laid
+//! end to end, and of each stratum of that line the wait that a random point falls on is sent, with the length of the
+//! stratum: a wait is drawn in proportion to its length, and the weights of all that are sent add up to the time waited but for one stratum a
+//! CPU. A wait that was not walked at its beginning (see [`Wait::scale_up`]) is made up for by those that were.
+
+use crate::{
+    stack::{MAX_FRAMES, StackHeader},
+    state::ThreadState,
+};
+
+/// User frames that are kept of a wait.
+pub const MAX_WAIT_FRAMES: usize = 127;
+/// Threads whose waits are followed at once.
+pub const MAX_WAITS: u32 = 16_384;
+/// Processes that can be recorded at once.
+pub const MAX_PROCESSES: usize = 8;
+
+/// Waits of this length or more are kept each, at least as long as there are not too many of them.
+pub const STRATUM_NS: u64 = 1_000_000;
+/// As far as that goes up where there are: 64 ms.
+pub const MAX_STRATUM_NS: u64 = STRATUM_NS << 6;
+/// How often a CPU looks at what it spends.
+pub const WINDOW_NS: u64 = 10_000_000;
+/// Walks of user stacks in a window and CPU that are not too many: 50,000 a second, at 0.7 us each 3.5 % of the CPU.
+pub const WALKS_PER_WINDOW: u32 = 500;
+/// Waits that are sent in a window and CPU that are not too many: 5,000 a second, some 1.5 MB.
+pub const SENT_PER_WINDOW: u32 = 50;
+/// A wait is walked with at least this probability, one in so many: a lower one would be made up for by weights that are too large.
+pub const MAX_SCALE: u64 = 64;
+/// Where the expectation begins that has to be reached for a walk that is certain, once there are too many.
+pub const FIRST_STEP_NS: u64 = 4_096;
+/// Where it ends: 4 s. Products with 31 bits of chance fit into 64.
+pub const MAX_STEP_NS: u64 = 1 << 32;
+
+/// The last wait of a thread, by its id.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    /// When it began, ns of the scheduler's clock.
+    pub since_ns: u64,
+    /// How long this thread waits, the mean of its last waits, ns.
+    pub expected_ns: u64,
+    /// How many waits like this one there were for each that was walked: `scale_up / scale_down`.
+    pub scale_up: u64,
+    /// See `scale_up`; never 0.
+    pub scale_down: u64,
+    /// What the walk took, if it stands for others: it made the wait longer than those, ns.
+    pub walk_ns: u64,
+    /// `mm->start_stack`, as in a sample.
+    pub start_stack: u64,
+    /// Frames that follow.
+    pub user_frames: u32,
+    /// How the walk of them ended: a [`crate::unwind::WalkEnd`].
+    pub walk_end: u32,
+    /// The [`ThreadState`].
+    pub state: u32,
+    /// 1 while it lasts.
+    pub is_open: u32,
+    /// Innermost first.
+    pub frames: [u64; MAX_WAIT_FRAMES],
+}
+
+const _: () = assert!(size_of::<Wait>() == 64 + 8 * MAX_WAIT_FRAMES);
+
+/// Whose waits are wanted: written by user space.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WaitFilter {
+    /// 1 for everybody's.
+    pub all: u32,
+    /// 1 for those of the slots that are not refused.
+    pub by_slot: u32,
+    /// Those of these processes; 0 for none.
+    pub processes: [u32; MAX_PROCESSES],
+}
+
+const _: () = assert!(size_of::<WaitFilter>() == 40);
+
+/// What user space writes for a slot whose waits are not wanted. A slot it has not seen yet is not refused, so that nothing is lost.
+pub const SLOT_REFUSED: u64 = 1;
+
+/// What one CPU goes by, and what it has counted since the start.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug)]
+pub struct WaitDraw {
+    /// Where on the line of short waits this CPU is, from the beginning of the stratum.
+    pub position_ns: u64,
+    /// Where the point of this stratum is.
+    pub point_ns: u64,
+    /// Its length; 0 before the first.
+    pub stratum_ns: u64,
+    /// The length of the next ones; 0 before the first.
+    pub next_stratum_ns: u64,
+    /// Threads that are expected to wait this long are walked each; 0 for all threads.
+    pub step_ns: u64,
+    /// When the window began, ns of the scheduler's clock.
+    pub window_ns: u64,
+    /// Walks in it.
+    pub walks: u32,
+    /// Waits sent in it.
+    pub sent: u32,
+    /// Time of the waits that ended here and were asked for, ns: what the weights add up to.
+    pub waited_ns: u64,
+    /// How many they were.
+    pub waits: u64,
+    /// Weight that found no room in the ring, ns.
+    pub lost_ns: u64,
+    /// How many waits carried it.
+    pub lost: u64,
+    /// Waits that nothing is known of since their thread found no room in the table.
+    pub untracked: u64,
+    /// Explicit padding to whole cache lines.
+    pub padding: [u64; 4],
+}
+
+const _: () = assert!(size_of::<WaitDraw>() == 128);
+
+impl WaitDraw {
+    /// The weight of a short wait of `wait_ns`: 0 if it is not drawn. `random` is asked for a number of 32 bits when a stratum begins.
+    #[inline(always)]
+    pub fn weigh(&mut self, wait_ns: u64, random: impl Fn() -> u32) -> u64 {
+        if self.stratum_ns == 0 {
+            self.begin(0, &random);
+        }
+        let left_ns = self.stratum_ns - self.position_ns;
+        if wait_ns < left_ns {
+            let end_ns = self.position_ns + wait_ns;
+            let is_hit = self.point_ns >= self.position_ns && self.point_ns < end_ns;
+            self.position_ns = end_ns;
+            return if is_hit { self.stratum_ns } else { 0 };
+        }
+        // To the end of this one, through some whole ones, into another.
+        let first = if self.point_ns >= self.position_ns { self.stratum_ns } else { 0 };
+        self.begin(0, &random);
+        let rest_ns = wait_ns - left_ns;
+        let whole = rest_ns / self.stratum_ns;
+        self.position_ns = rest_ns - whole * self.stratum_ns;
+        let last = if self.point_ns < self.position_ns { self.stratum_ns } else { 0 };
+        first + whole * self.stratum_ns + last
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, position_ns: u64, random: &impl Fn() -> u32) {
+        let next_ns = self.next_stratum_ns;
+        self.stratum_ns = if next_ns == 0 { STRATUM_NS } else { next_ns };
+        self.position_ns = position_ns;
+        // 2^32 times the longest stratum is below 2^64.
+        self.point_ns = (u64::from(random()) * self.stratum_ns) >> 32;
+    }
+
+    /// The shortest wait that is sent whatever is drawn, ns.
+    #[inline(always)]
+    pub fn always_ns(&self) -> u64 {
+        if self.stratum_ns == 0 { STRATUM_NS } else { self.stratum_ns }
+    }
+
+    /// Spends more or less from now on, by what was spent in the last window. `sent_max` as [`SENT_PER_WINDOW`].
+    #[inline(always)]
+    pub fn settle(&mut self, now_ns: u64, sent_max: u32) {
+        if now_ns.wrapping_sub(self.window_ns) < WINDOW_NS {
+            return;
+        }
+        if self.walks > WALKS_PER_WINDOW {
+            let doubled_ns = self.step_ns * 2;
+            self.step_ns = doubled_ns.clamp(FIRST_STEP_NS, MAX_STEP_NS);
+        } else if self.walks < WALKS_PER_WINDOW / 3 {
+            let halved_ns = self.step_ns / 2;
+            self.step_ns = if halved_ns < FIRST_STEP_NS { 0 } else { halved_ns };
+        }
+        let stratum_ns = if self.next_stratum_ns == 0 { STRATUM_NS } else { self.next_stratum_ns };
+        if self.sent > sent_max {
+            if stratum_ns < MAX_STRATUM_NS {
+                self.next_stratum_ns = stratum_ns * 2;
+            }
+        } else if self.sent < sent_max / 3 && stratum_ns > STRATUM_NS {
+            self.next_stratum_ns = stratum_ns / 2;
+        }
+        self.window_ns = now_ns;
+        self.walks = 0;
+        self.sent = 0;
+    }
+}
+
+/// What the word `wait` of a [`StackHeader`] holds of a wait: its state and 1, so that 0 is a sample of the CPU clock.
+pub const fn wait_word(state: u32, is_open: bool) -> u32 {
+    (state + 1) | if is_open { STILL_WAITS } else { 0 }
+}
+
+/// Set in that word when the wait lasted as it was sent.
+pub const STILL_WAITS: u32 = 1 << 8;
+
+/// The state in such a word, and whether the wait lasted; `None` for a sample of the CPU clock.
+pub fn waited_in(word: u32) -> Option<(ThreadState, bool)> {
+    let state = (word & 0xff).checked_sub(1)?;
+    Some((*ThreadState::ALL.get(state as usize)?, word & STILL_WAITS != 0))
+}
+
+const _: () = assert!(MAX_WAIT_FRAMES <= MAX_FRAMES && size_of::<StackHeader>() == 80);
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+
+    const FRESH: WaitDraw = WaitDraw {
+        position_ns: 0,
+        point_ns: 0,
+        stratum_ns: 0,
+        next_stratum_ns: 0,
+        step_ns: 0,
+        window_ns: 0,
+        walks: 0,
+        sent: 0,
+        waited_ns: 0,
+        waits: 0,
+        lost_ns: 0,
+        lost: 0,
+        untracked: 0,
+        padding: [0; 4],
+    };
+
+    /// xorshift: the same numbers each time.
+    struct Numbers(Cell<u64>);
+
+    impl Numbers {
+        fn next(&self) -> u32 {
+            let mut x = self.0.get();
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            self.0.set(x);
+            (x >> 32) as u32
+        }
+    }
+
+    #[test]
+    fn weights_add_up_to_the_time_but_for_a_stratum() {
+        let numbers = Numbers(Cell::new(88_172_645_463_325_252));
+        let mut draw = FRESH;
+        let (mut waited_ns, mut weighed_ns) = (0u64, 0u64);
+        for turn in 0..200_000u64 {
+            let wait_ns = 20_000 + u64::from(numbers.next() % 700_000);
+            draw.next_stratum_ns = STRATUM_NS << (turn / 1000 % 3);
+            waited_ns += wait_ns;
+            weighed_ns += draw.weigh(wait_ns, || numbers.next());
+            assert!(waited_ns.abs_diff(weighed_ns) <= 2 * draw.stratum_ns, "after {turn} waits");
+        }
+    }
+
+    /// Two lengths that take turns, which a regular grid of points would favour one of: each has the weight of its time.
+    #[test]
+    fn each_length_has_its_share() {
+        let numbers = Numbers(Cell::new(2_463_534_242));
+        let mut draw = FRESH;
+        let mut weighed_ns = [0u64; 2];
+        let lengths_ns = [150_000, 350_000];
+        for _ in 0..100_000 {
+            for (length_ns, sum_ns) in lengths_ns.iter().zip(&mut weighed_ns) {
+                *sum_ns += draw.weigh(*length_ns, || numbers.next());
+            }
+        }
+        let share = weighed_ns[0] as f64 / (weighed_ns[0] + weighed_ns[1]) as f64;
+        // 50,000 points: a standard deviation of 0.2 %.
+        assert!((share - 0.3).abs() < 0.01, "{share}");
+    }
+
+    /// A wait that stands for many is longer than a stratum.
+    #[test]
+    fn waits_longer_than_strata_count_whole() {
+        let numbers = Numbers(Cell::new(7));
+        let mut draw = FRESH;
+        let weight_ns = draw.weigh(10 * STRATUM_NS, || numbers.next());
+        assert_eq!(weight_ns, 10 * STRATUM_NS);
+        let weight_ns = draw.weigh(10 * STRATUM_NS + 1, || numbers.next());
+        assert!((10 * STRATUM_NS..=11 * STRATUM_NS).contains(&weight_ns), "{weight_ns}");
+    }
+
+    #[test]
+    fn a_cpu_spends_less_when_it_spends_too_much() {
+        let mut draw = FRESH;
+        for window in 1..20 {
+            (draw.walks, draw.sent) = (WALKS_PER_WINDOW + 1, SENT_PER_WINDOW + 1);
+            draw.settle(window * WINDOW_NS, SENT_PER_WINDOW);
+        }
+        assert_eq!((draw.step_ns, draw.next_stratum_ns), (FIRST_STEP_NS << 18, MAX_STRATUM_NS));
+        for window in 20..60 {
+            draw.settle(window * WINDOW_NS, SENT_PER_WINDOW);
+        }
+        assert_eq!((draw.step_ns, draw.next_stratum_ns), (0, STRATUM_NS));
+    }
+
+    #[test]
+    fn words_are_read_back() {
+        assert_eq!(waited_in(0), None);
+        for state in ThreadState::ALL {
+            for is_open in [false, true] {
+                assert_eq!(waited_in(wait_word(state as u32, is_open)), Some((state, is_open)));
+            }
+        }
+        assert_eq!(waited_in(200), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! Recordings of waits: whose are wanted, from when to when.
+//!
+//! Contract: the kernel half follows waits only while one of these recordings runs. They share it: what one asks for, another may be sent as
+//! well, and takes only its own.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    sync::{Arc, Weak},
+};
+
+use monitor_common::sched::{SLOT_FIRST, SLOT_KERNEL};
+
+use crate::{
+    collect::WaitWindow,
+    container::{Container, Registry},
+    kernel::cgroupfs::CgroupId,
+    metric::KtimeNs,
+    probe::{WaitLink, WaitSampler, WaitTarget, WaitTotals},
+    profile::{Samples, Weight},
+    serve::{BackendError, Target},
+};
+
+/// What all recordings of waits share.
+pub(super) struct Waits {
+    /// Or why there is none.
+    sampler: Result<WaitSampler, String>,
+    link: Weak<WaitLink>,
+    targets: BTreeMap<u64, Target>,
+}
+
+/// What one of them goes by.
+pub(super) struct WaitSession {
+    /// Which waits lie in it.
+    pub window: WaitWindow,
+    totals_before: WaitTotals,
+    /// Keeps the kernel half at it.
+    link: Option<Arc<WaitLink>>,
+}
+
+impl Waits {
+    pub fn new(sampler: Result<WaitSampler, String>) -> Self {
+        Self { sampler, link: Weak::new(), targets: BTreeMap::new() }
+    }
+
+    /// Begins to follow the waits of a target. `slots` are those of cgroups, as far as they are known.
+    pub fn begin(
+        &mut self,
+        id: u64,
+        target: &Target,
+        slots: impl Fn() -> Vec<(u32, CgroupId)>,
+        registry: &Registry,
+    ) -> Result<WaitSession, BackendError> {
+        let sampler = self.sampler.as_mut().map_err(|why| BackendError::Unsupported {
+            what: "recording waits".into(),
+            why: why.clone(),
+        })?;
+        let link = match self.link.upgrade() {
+            Some(link) => link,
+            None => Arc::new(sampler.attach().map_err(|error| failed(&error))?),
+        };
+        self.link = Arc::downgrade(&link);
+        let totals_before = sampler.totals();
+        self.targets.insert(id, target.clone());
+        let begun = self.want(slots, registry).and_then(|()| match &mut self.sampler {
+            Ok(sampler) => sampler.begin(),
+            Err(_) => Ok(()),
+        });
+        if let Err(error) = begun {
+            self.targets.remove(&id);
+            return Err(failed(&error));
+        }
+        Ok(WaitSession {
+            window: WaitWindow::from(KtimeNs::now()),
+            totals_before,
+            link: Some(link),
+        })
+    }
+
+    /// Whether somebody records.
+    pub fn is_recording(&self) -> bool {
+        !self.targets.is_empty()
+    }
+
+    /// Tells the kernel half whose waits are wanted. A cgroup that is not known yet is not refused.
+    pub fn want(
+        &self,
+        slots: impl Fn() -> Vec<(u32, CgroupId)>,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let Ok(sampler) = &self.sampler else { return Ok(()) };
+        let ids: HashSet<&str> = self.targets.values().filter_map(container_of).collect();
+        if !ids.is_empty() {
+            let cgroups: HashMap<u32, CgroupId> = slots().into_iter().collect();
+            let is_other = |id: &str| !ids.contains(id);
+            sampler.refuse(|slot| match cgroups.get(&slot) {
+                _ if slot == SLOT_KERNEL => is_other(Container::kernel().id.as_str()),
+                Some(cgroup) => registry.of(*cgroup).is_some_and(|c| is_other(c.id.as_str())),
+                None => (1..SLOT_FIRST).contains(&slot),
+            });
+        }
+        let wanted: Vec<_> = self.targets.values().map(wanted).collect();
+        sampler.want(wanted.iter())
+    }
+
+    /// Has those sent who wait still, for a recording that ends; then lets go.
+    pub fn end(&mut self, id: u64) {
+        if let Ok(sampler) = &mut self.sampler
+            && let Err(error) = sampler.end()
+        {
+            tracing::warn!(%error, "those who wait still are missing in a recording of waits");
+        }
+        self.targets.remove(&id);
+    }
+
+    /// What was lost since a recording began, added to it.
+    pub fn lose(&self, session: &WaitSession, samples: &mut Samples) {
+        let Ok(sampler) = &self.sampler else { return };
+        let (now, before) = (sampler.totals(), session.totals_before);
+        let lost =
+            Weight { count: now.lost - before.lost, weight_ns: now.lost_ns - before.lost_ns };
+        samples.lose("ring full", lost);
+        // How long those waited is not known.
+        let untracked = Weight { count: now.untracked - before.untracked, weight_ns: 0 };
+        samples.lose("too many threads", untracked);
+    }
+
+    /// Gives back what was kept of threads if nobody records any more.
+    pub fn tidy(&mut self) {
+        if self.targets.is_empty()
+            && self.link.strong_count() == 0
+            && let Ok(sampler) = &mut self.sampler
+        {
+            sampler.forget();
+        }
+    }
+
+    /// A recording is gone.
+    pub fn remove(&mut self, id: u64) {
+        self.targets.remove(&id);
+    }
+}
+
+impl WaitSession {
+    /// Lets go of the kernel half.
+    pub fn detach(&mut self) {
+        self.link = None;
+    }
+}
+
+fn container_of(target: &Target) -> Option<&str> {
+    match target {
+        Target::Container(id) => Some(id.as_str()),
+        Target::All | Target::Process(_) => None,
+    }
+}
+
+fn wanted(target: &Target) -> WaitTarget {
+    match target {
+        Target::All => WaitTarget::All,
+        Target::Container(_) => WaitTarget::Slots,
+        Target::Process(tgid) => WaitTarget::Process(*tgid),
+    }
+}
+
+fn failed(error: &io::Error) -> BackendError {
+    BackendError::Failed {
+        what: format!("waits cannot be recorded: {error}"),
+        remedy: "`cgscope doctor` says what is missing; ask again when other recordings have ended"
+            .into(),
+    }
+}
