@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! kernel programs -> probe -> collect -> metric -> store -> analyze -> serve | show -> web
-//!                      \-> symbol -> profile --/
+//!                      \-> symbol -> profile --/          promql -/
 //! ```
 //!
 //! `cargo xtask tidy` holds each stage to what it may import.
@@ -17,6 +17,7 @@ pub mod kernel;
 pub mod metric;
 pub mod probe;
 pub mod profile;
+pub mod promql;
 pub mod serve;
 pub mod show;
 pub mod store;

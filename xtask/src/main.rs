@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod command;
+mod conformance;
 mod fmt;
 mod linker;
 mod lint;
@@ -43,6 +44,8 @@ enum Task {
     Test(test::Arguments),
     /// Build, then measure what cgscope itself costs (root)
     Bench(bench::Arguments),
+    /// Run test scripts of others against our own parts: `conformance promql DIR`
+    Conformance(conformance::Arguments),
     /// Check the layout rules of the source
     Tidy,
     /// Format all Rust source
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Run(arguments) => run::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Conformance(arguments) => conformance::run(&arguments),
         Task::Tidy => tidy::run(),
         Task::Fmt(arguments) => fmt::run(&arguments),
         Task::Lint => lint::run(),

@@ -1,7 +1,7 @@
 //! Who may import what: the order of the stages in `monitor/src`, as data.
 
 /// A folder of `monitor/src` and the other folders it may import.
-pub const STAGES: [(&str, &[&str]); 12] = [
+pub const STAGES: [(&str, &[&str]); 13] = [
     ("metric", &[]),
     ("kernel", &["metric"]),
     ("container", &["kernel", "metric"]),
@@ -11,6 +11,7 @@ pub const STAGES: [(&str, &[&str]); 12] = [
     ("unwind", &["probe", "symbol", "kernel", "metric"]),
     ("profile", &["metric", "symbol"]),
     ("store", &["metric", "profile"]),
+    ("promql", &[]),
     ("analyze", &["metric", "profile"]),
     (
         "serve",
@@ -24,6 +25,7 @@ pub const STAGES: [(&str, &[&str]); 12] = [
             "unwind",
             "profile",
             "store",
+            "promql",
             "analyze",
         ],
     ),
@@ -39,6 +41,7 @@ pub const STAGES: [(&str, &[&str]); 12] = [
             "unwind",
             "profile",
             "store",
+            "promql",
             "analyze",
             "serve",
         ],
@@ -49,7 +52,7 @@ pub const STAGES: [(&str, &[&str]); 12] = [
 pub const WIRING: [&str; 4] = ["daemon.rs", "daemon", "lib.rs", "main.rs"];
 
 /// A crate and the folders or files of `monitor/src` that may name it.
-pub const CRATES: [(&str, &[&str]); 13] = [
+pub const CRATES: [(&str, &[&str]); 15] = [
     ("aya", &["probe"]),
     ("aya_log", &["probe"]),
     ("aya_obj", &["probe"]),
@@ -63,4 +66,6 @@ pub const CRATES: [(&str, &[&str]); 13] = [
     ("gimli", &["unwind"]),
     ("rusqlite", &["store"]),
     ("pco", &["store"]),
+    ("promql_parser", &["promql"]),
+    ("regex", &["promql"]),
 ];
