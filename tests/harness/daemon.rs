@@ -118,6 +118,23 @@ impl Daemon {
         })
     }
 
+    /// Posts a form, which is encoded already, to `path`, whatever the status of the answer.
+    ///
+    /// # Errors
+    /// When the daemon does not answer within 30 s.
+    pub fn post_form(&self, path: &str, form: &str) -> Result<Answer> {
+        let url = self.url() + path;
+        let request = self.http.post(&url).content_type("application/x-www-form-urlencoded");
+        let mut response = request.send(form).with_context(|| format!("POST {url}"))?;
+        let content_type =
+            response.headers().get("content-type").and_then(|value| value.to_str().ok());
+        Ok(Answer {
+            status: response.status().as_u16(),
+            content_type: content_type.unwrap_or_default().to_owned(),
+            body: response.body_mut().read_to_string().with_context(|| format!("POST {url}"))?,
+        })
+    }
+
     /// The body of `path`.
     ///
     /// # Errors

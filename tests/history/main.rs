@@ -2,6 +2,7 @@
 
 mod common;
 mod disk;
+mod grafana;
 mod refusals;
 mod survival;
 mod windows;

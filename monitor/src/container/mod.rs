@@ -13,7 +13,7 @@ pub mod limits;
 mod model;
 mod readings;
 mod registry;
-mod rfc3339;
+pub(crate) mod rfc3339;
 mod runtime;
 mod state;
 mod table;

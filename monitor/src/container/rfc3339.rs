@@ -1,10 +1,10 @@
-//! Times as runtimes write them: RFC 3339 with up to nanoseconds, `Z` or an offset.
+//! Times as runtimes and clients write them: RFC 3339 with up to nanoseconds, `Z` or an offset.
 
 use crate::metric::WallTimeNs;
 
 /// Parses `2026-11-20T19:12:08.069794554Z`. `None` for another form, and for Go's zero time (year 1), by
 /// which docker says "never".
-pub(super) fn parse(text: &str) -> Option<WallTimeNs> {
+pub(crate) fn parse(text: &str) -> Option<WallTimeNs> {
     let (date, rest) = text.trim().split_once(['T', 't', ' '])?;
     let mut date = date.splitn(3, '-').map(number);
     let (year, month, day) = (date.next()??, date.next()??, date.next()??);

@@ -3,12 +3,14 @@
 //! Contract: values are cumulative and exact (integer nanoseconds, counts); rates, quantiles and seconds are made by those who
 //! show them. Unknown is the absence of a sample, never 0.
 
+mod bounds;
 mod descriptor;
 mod histogram;
 pub mod reference;
 mod sample;
 mod time;
 
+pub use bounds::{EXPOSED_BOUNDS, exposed_bound_of, exposed_bounds_ns};
 pub use descriptor::{Descriptor, Kind, Scope, Unit};
 pub use histogram::Histogram;
 pub use sample::{LabelValues, Sample, Subject, Tick, Value};

@@ -6,7 +6,6 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use monitor_common::bucket;
 use prometheus_client::{
     collector::Collector,
     encoding::{
@@ -23,14 +22,14 @@ use super::{
 };
 use crate::{
     container::Container,
-    metric::{Descriptor, Histogram, Kind, Sample, Subject, Tick, Unit, Value},
+    metric::{
+        Descriptor, EXPOSED_BOUNDS, Histogram, Kind, Sample, Subject, Tick, Unit, Value,
+        exposed_bound_of, exposed_bounds_ns,
+    },
 };
 
 /// What [`encode`] writes.
 pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Powers of two between two bounds.
-const BOUND_STEP: u32 = 2;
 
 /// A tick as text; without one, no metrics.
 pub fn encode(tick: Option<Arc<Tick>>, names: Names) -> Result<String, fmt::Error> {
@@ -105,21 +104,14 @@ fn encode_value(encoder: &mut MetricEncoder<'_>, sample: &Sample) -> fmt::Result
 
 /// Upper bounds in seconds, each with the values between it and the one before; the last bound is infinite.
 fn reduced(histogram: &Histogram) -> Vec<(f64, u64)> {
-    let mut buckets: Vec<(u64, u64)> = (bucket::MIN_EXPONENT..=bucket::MAX_EXPONENT)
-        .step_by(BOUND_STEP as usize)
-        .map(|exponent| (1 << exponent, 0))
-        .chain([(u64::MAX, 0)])
-        .collect();
+    let mut counts = [0; EXPOSED_BOUNDS];
     for (i, &count) in histogram.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
-        let bound_ns = bucket::upper_bound_ns(i);
-        if let Some(slot) = buckets.iter_mut().find(|(bound, _)| bound_ns <= *bound) {
-            slot.1 += count;
-        }
+        counts[exposed_bound_of(i)] += count;
     }
     let seconds = |bound| {
         if bound == u64::MAX { f64::INFINITY } else { in_unit(Unit::Seconds, bound as f64) }
     };
-    buckets.into_iter().map(|(bound_ns, count)| (seconds(bound_ns), count)).collect()
+    exposed_bounds_ns().into_iter().map(seconds).zip(counts).collect()
 }
 
 /// The labels of one series.

@@ -55,7 +55,9 @@ fn refusal(served: &Served, request: &Request) -> Option<(StatusCode, &'static s
         }
     }
     let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if site == Some(b"cross-site") && request.uri().path().starts_with("/api/") {
+    let path = request.uri().path();
+    let is_api = ["/api/", "/prometheus/"].iter().any(|prefix| path.starts_with(prefix));
+    if site == Some(b"cross-site") && is_api {
         return Some((StatusCode::FORBIDDEN, "pages of other sites may not ask the daemon"));
     }
     None

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use super::{
     assets, backend::Backend, backend::BackendError, changes, containers, error::ApiError,
-    flamegraph, guard, host, query, sources, stream,
+    flamegraph, guard, host, prometheus, query, sources, stream,
 };
 
 /// What every handler shares.
@@ -75,6 +75,7 @@ pub fn router(
         .route("/stream", get(stream::stream));
     Router::new()
         .nest("/api/v1", api)
+        .nest("/prometheus/api/v1", prometheus_api())
         .route("/metrics", get(host::metrics))
         .route("/", get(assets::page))
         .route("/app.js", get(assets::script))
@@ -83,6 +84,19 @@ pub fn router(
         .method_not_allowed_fallback(only_get)
         .layer(middleware::from_fn_with_state(served.clone(), guard::guard))
         .with_state(served)
+}
+
+/// Prometheus' API: clients ask it with GET, and with POST when the query is long.
+fn prometheus_api() -> Router<Served> {
+    let (range, values) = (prometheus::query_range, prometheus::label_values);
+    Router::new()
+        .route("/query", get(prometheus::query).post(prometheus::query))
+        .route("/query_range", get(range).post(range))
+        .route("/series", get(prometheus::series).post(prometheus::series))
+        .route("/labels", get(prometheus::labels).post(prometheus::labels))
+        .route("/label/{name}/values", get(values).post(values))
+        .route("/metadata", get(prometheus::metadata))
+        .route("/status/buildinfo", get(prometheus::build_info))
 }
 
 async fn nothing_here(uri: Uri) -> ApiError {

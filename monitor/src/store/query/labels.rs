@@ -14,10 +14,23 @@ pub type Labels = BTreeMap<String, String>;
 /// Ids shorter than this are not taken for the beginning of one.
 const ID_MIN_CHARS: usize = 6;
 
+/// The label whose value is the id of a container: its name is shown beside it, as `culprit`.
+const CULPRIT_ID: &str = "culprit_id";
+
+/// `namespace/pod/name` as far as they are known.
+fn qualified_name(named: &Named) -> String {
+    let parts = [named.namespace.as_deref(), named.pod.as_deref(), Some(named.name.as_str())];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("/")
+}
+
 /// Labels of a series, as in the exposition.
 pub fn labels_of(row: &SeriesRow, named: &HashMap<String, Named>) -> Labels {
     let mut labels: Labels =
         row.label_names.iter().cloned().zip(row.labels.iter().cloned()).collect();
+    if let Some(culprit) = labels.get(CULPRIT_ID) {
+        let name = named.get(culprit).map_or_else(|| culprit.clone(), qualified_name);
+        labels.insert("culprit".to_owned(), name);
+    }
     if row.subject.is_empty() {
         return labels;
     }

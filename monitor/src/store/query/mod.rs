@@ -9,9 +9,12 @@ mod compare;
 mod error;
 mod evaluate;
 mod labels;
+mod running;
+mod scrape;
 
 pub use ask::{Aggregate, Function, Limits, Matcher, Query};
 pub use compare::{Compared, compare};
 pub use error::QueryError;
 pub use evaluate::{Answer, AnswerSeries, evaluate};
 pub use labels::{Labels, label_values, list};
+pub use scrape::{LabelOf, Scraped, Wanted, exposed, scrape};
