@@ -30,6 +30,7 @@ use super::{
     offcpu, offsets, program, stats,
     syscall::{self, SyscallMaps},
     syscall_class,
+    task::TASKS,
     tcp::{self, TcpMaps},
 };
 use crate::{kernel::btf, metric::KtimeNs};
@@ -169,7 +170,7 @@ impl Probes {
         let kernel_types = kernel_types(&config.btf)?;
         let ebpf = &mut probes.ebpf;
         let is_insert_wanted = block::is_any_disk_without_statistics();
-        let tasks = program::TASKS
+        let tasks = TASKS
             .iter()
             .filter(|task| config.has(task.family) && (is_insert_wanted || !task.is_of_insert()))
             .filter(|task| are_waits_safe || !task.is_of_waits());

@@ -23,6 +23,7 @@ mod stack;
 mod stats;
 mod syscall;
 mod syscall_class;
+mod task;
 mod tcp;
 mod unwind;
 
