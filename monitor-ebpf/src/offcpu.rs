@@ -304,7 +304,11 @@ fn arrive(task: Task<Direct>, tid: u32, cpu: u32, draw: &mut WaitDraw) {
     draw.waited_ns += wait_ns;
     // Its mean over some waits: long ones count for more than their number.
     wait.expected_ns = wait.expected_ns - wait.expected_ns / 4 + wait_ns / 4;
-    let weight_ns = if wait_ns >= draw.always_ns() {
+    let is_short = wait_ns < draw.always_ns();
+    if is_short {
+        draw.short_ns += wait_ns;
+    }
+    let weight_ns = if !is_short {
         wait_ns
     } else if wait.scale_up == 0 {
         // Others stand for it.
@@ -313,8 +317,9 @@ fn arrive(task: Task<Direct>, tid: u32, cpu: u32, draw: &mut WaitDraw) {
         // Who waits for what this thread does waits longer for its walk, and those it stands for do not: of waits of 2 us that is half.
         let walk_ns = if wait.walk_ns < wait_ns { wait.walk_ns } else { wait_ns };
         let scaled_ns = walk_ns + (wait_ns - walk_ns) * wait.scale_up / wait.scale_down;
+        let laid_ns = draw.lay(scaled_ns);
         // SAFETY: no arguments.
-        draw.weigh(scaled_ns, || unsafe { bpf_get_prandom_u32() } as u32)
+        draw.weigh(laid_ns, || unsafe { bpf_get_prandom_u32() } as u32)
     };
     if weight_ns == 0 {
         return;

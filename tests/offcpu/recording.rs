@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
-use cgscope_tests::{Daemon, Folded, Stack, truth};
+use cgscope_tests::{Daemon, Folded, Stack, truth, wait_until};
 use serde_json::Value;
 
 /// What was recorded, and what the kernel says of the same time.
@@ -29,6 +29,13 @@ pub fn record(
     threads: &[(u32, u32)],
 ) -> Result<Recorded> {
     let path = format!("/api/v1/flamegraph?type=offcpu&{target}&duration={seconds}s&format=json");
+    if let Some(id) = target.strip_prefix("container=") {
+        // Started a moment ago, it may not have been told yet.
+        wait_until("the container to be known", Duration::from_secs(10), || {
+            let answer = daemon.answer(&format!("/api/v1/containers/{id}"))?;
+            Ok((answer.status == 200).then_some(()))
+        })?;
+    }
     let is_done = AtomicBool::new(false);
     let (readings, profile) = thread::scope(|scope| {
         let watcher = scope.spawn(|| work_over_time(threads, &is_done));

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Snapshot, Writer,
-    fixture::{Did, Host, writer},
+    HistoryOptions, Snapshot, Writer,
+    fixture::{Did, Host, no_names},
     point::Points,
     reading::Read,
     shared::State,
@@ -26,6 +26,14 @@ const FIRST: &str = "CGSCOPE_TEST_FIRST";
 const START_MS: u64 = 1_767_225_600_000;
 /// So that there is a seal every 40 ticks, and kills meet some.
 const BETWEEN_MS: u64 = 15_000;
+
+/// A writer that keeps all: a quick one writes more than the usual six hours, and as soon as its clock has run evenly for an hour,
+/// what is older goes.
+fn writer(directory: &Path) -> Writer {
+    let usual = HistoryOptions::in_directory(directory.to_owned());
+    let all = Duration::from_secs(10 * 365 * 86_400);
+    Writer::open(HistoryOptions { keep: [all; TIERS], ..usual }, no_names())
+}
 
 /// Not a test: what is killed. It writes ticks and says the number of each that is written.
 #[test]
