@@ -315,7 +315,7 @@ mod tests {
         let all_ns = laid_ns[0] + laid_ns[1];
         let share = laid_ns[0] as f64 / all_ns as f64;
         let waited_ns = waited_ns as f64;
-        // By chance 0.3 %; without the correction 5 %.
+        // Without the correction it is 3.4 % too long.
         assert!((all_ns as f64 / waited_ns - 1.0).abs() < 0.01, "{all_ns} of {waited_ns}");
         // 50,000 of each are walked. What walks add is more of the short ones: 16 of 52.
         assert!((share - 16.0 / 52.0).abs() < 0.005, "{share}");

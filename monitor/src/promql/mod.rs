@@ -22,6 +22,7 @@ mod ranges;
 mod rename;
 pub mod script;
 mod source;
+mod span;
 mod value;
 mod window;
 
@@ -32,4 +33,5 @@ pub use memory::Memory;
 pub use note::Notes;
 pub use parse::selector;
 pub use source::{Condition, Selection, Source};
+pub use span::span_ms;
 pub use value::{Labels, NAME, STALE, Sample, Series, format_number};

@@ -13,7 +13,7 @@ use axum::{
 use super::prometheus_api::Failure;
 use crate::{
     container::rfc3339,
-    promql::{Condition, Limits, PromqlError, selector},
+    promql::{self, Condition, Limits, PromqlError, selector},
 };
 
 /// Selectors in one request.
@@ -120,25 +120,7 @@ fn span_ms(text: &str) -> Option<i64> {
         let is_span = (-MAX_TIME_S..=MAX_TIME_S).contains(&seconds);
         return is_span.then(|| (seconds * 1e3).round() as i64);
     }
-    let mut rest = text;
-    let mut total = 0i64;
-    while !rest.is_empty() {
-        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
-        let (unit, after) =
-            after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
-        let unit_ms = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 604_800_000,
-            "y" => 31_536_000_000,
-            _ => return None,
-        };
-        total = number.parse::<i64>().ok()?.checked_mul(unit_ms)?.checked_add(total)?;
-        rest = after;
-    }
+    let total = promql::span_ms(text)?;
     (0..=(MAX_TIME_S * 1e3) as i64).contains(&total).then_some(total)
 }
 

@@ -161,8 +161,8 @@ pub fn column<N: Number>(reader: &mut Reader<'_>) -> Result<Vec<N>, Damaged> {
     }
 }
 
-/// Appends several columns as one, but for those of one number. To begin with a compressed column takes 80 us, as long as 10,000 of
-/// its numbers.
+/// Appends several columns as one, but for those of one number: an answer of 100 series of an hour took 52 ms with a column each, and
+/// 23 ms with one for twenty of them.
 pub fn put_columns<N: Number>(out: &mut Vec<u8>, columns: &[Vec<N>]) {
     let mut joint = vec![];
     for column in columns {

@@ -1,6 +1,9 @@
 //! Series as scripts write them: `metric{label="value"} 1 2 _ 3+1x5 stale`.
 
-use crate::promql::value::{Labels, NAME};
+use crate::promql::{
+    span_ms,
+    value::{Labels, NAME},
+};
 
 /// One place of a written series.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -135,28 +138,7 @@ pub fn time_ms(text: &str) -> Result<i64, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Ok((seconds * 1e3).round() as i64);
     }
-    let wrong = || format!("{text:?} is no time");
-    let mut rest = text;
-    let mut total = 0i64;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: i64 = rest[..end].parse().map_err(|_| wrong())?;
-        rest = &rest[end..];
-        let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let unit = match &rest[..end] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            "w" => 604_800_000,
-            "y" => 31_536_000_000,
-            _ => return Err(wrong()),
-        };
-        total = number.checked_mul(unit).and_then(|ms| total.checked_add(ms)).ok_or_else(wrong)?;
-        rest = &rest[end..];
-    }
-    Ok(total)
+    span_ms(text).ok_or_else(|| format!("{text:?} is no time"))
 }
 
 #[cfg(test)]
