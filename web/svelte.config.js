@@ -1,0 +1,2 @@
+// For the build, svelte-check and editors alike.
+export default { compilerOptions: { runes: true } };
