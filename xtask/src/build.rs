@@ -1,12 +1,12 @@
-//! `cargo xtask build`: the kernel half with a compiler that makes eBPF, then the user half, whose
-//! `build.rs` embeds the object.
+//! `cargo xtask build`: the kernel half with a compiler that makes eBPF, the dashboard with Node, then the user half, whose
+//! `build.rs` embeds both.
 
 use std::env;
 
 use anyhow::{Context, Result};
 
 use crate::toolchain::{Core, Toolchain};
-use crate::{command, linker, setup, workspace};
+use crate::{command, linker, setup, web, workspace};
 
 /// Which half to build.
 #[derive(clap::Args)]
@@ -14,6 +14,9 @@ pub struct Arguments {
     /// Only the kernel half
     #[arg(long)]
     kernel_only: bool,
+    /// Leave the dashboard as it is, also if it is not there: the page then says so
+    #[arg(long)]
+    no_web: bool,
 }
 
 /// Builds what is asked for and prints where it is.
@@ -22,6 +25,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     kernel_half(&toolchain)?;
     println!("kernel half: {}", workspace::ebpf_object().display());
     if !arguments.kernel_only {
+        if !arguments.no_web {
+            setup::for_web()?;
+            web::build()?;
+        }
         user_half()?;
         println!("program: {}", workspace::binary().display());
     }
@@ -31,6 +38,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 /// Both halves, whatever is missing for them first.
 pub fn all() -> Result<()> {
     kernel_half(&setup::for_build()?)?;
+    setup::for_web()?;
+    web::build()?;
     user_half()
 }
 

@@ -13,11 +13,15 @@ mod fmt;
 mod linker;
 mod lint;
 mod need;
+mod node;
 mod run;
+mod screenshots;
 mod setup;
 mod test;
 mod tidy;
 mod toolchain;
+mod vm;
+mod web;
 mod workspace;
 
 use std::process::ExitCode;
@@ -36,7 +40,7 @@ struct Arguments {
 enum Task {
     /// Install what building and testing need; does nothing when it is all there
     Setup(setup::Arguments),
-    /// Build the kernel half, then the user half around it
+    /// Build the kernel half and the dashboard, then the user half around them
     Build(build::Arguments),
     /// Build, then run the daemon (root)
     Run(run::Arguments),
@@ -44,13 +48,17 @@ enum Task {
     Test(test::Arguments),
     /// Build, then measure what cgscope itself costs (root)
     Bench(bench::Arguments),
+    /// Run doctor and the kernel tests on Debian's kernels, in virtual machines (root)
+    Vm(vm::Arguments),
     /// Run test scripts of others against our own parts: `conformance promql DIR`
     Conformance(conformance::Arguments),
+    /// Make the pictures of the documents, of the real dashboard (root)
+    Screenshots,
     /// Check the layout rules of the source
     Tidy,
     /// Format all Rust source
     Fmt(fmt::Arguments),
-    /// Clippy with warnings denied
+    /// Clippy with warnings denied; types, components and format of the dashboard
     Lint,
 }
 
@@ -61,7 +69,9 @@ fn main() -> ExitCode {
         Task::Run(arguments) => run::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Vm(arguments) => vm::run(&arguments),
         Task::Conformance(arguments) => conformance::run(&arguments),
+        Task::Screenshots => screenshots::run(),
         Task::Tidy => tidy::run(),
         Task::Fmt(arguments) => fmt::run(&arguments),
         Task::Lint => lint::run(),

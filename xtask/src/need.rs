@@ -86,6 +86,22 @@ pub fn of_build(toolchain: Option<&Toolchain>) -> Vec<Need> {
     needs
 }
 
+/// What building the dashboard needs.
+pub fn of_web() -> Vec<Need> {
+    vec![
+        Need::new(
+            ["nodejs", "nodejs", "nodejs", "nodejs"],
+            "builds the dashboard, and runs npm",
+            Present::Command("node"),
+        ),
+        Need::new(
+            ["npm", "nodejs-npm", "npm", "npm"],
+            "installs what web/package-lock.json names",
+            Present::Command("npm"),
+        ),
+    ]
+}
+
 /// What the end-to-end tests need beside the program.
 pub fn of_test() -> Vec<Need> {
     use Present::{Command, CommandOfAnyVersion, File, StaticCommand};
@@ -121,6 +137,11 @@ pub fn of_test() -> Vec<Need> {
             CommandOfAnyVersion("ld.lld"),
         ),
         Need::new(["python3"; 4], "a workload: an interpreter", Command("python3")),
+        Need::new(
+            ["openjdk-17-jdk-headless", "java-17-openjdk-devel", "openjdk17-jdk", "jdk17-openjdk"],
+            "a workload: a program in Java, compiled as it runs",
+            Command("jcmd"),
+        ),
         Need::new(["perl"; 4], "a workload: another one", Command("perl")),
         Need::new(["openssl"; 4], "a workload: hand-written assembly", Command("openssl")),
         Need::new(["xz-utils", "xz", "xz", "xz"], "a workload: a compressor", Command("xz")),
@@ -144,7 +165,13 @@ pub fn of_test() -> Vec<Need> {
             "the second opinion on latencies",
             Command("runqlat"),
         ),
-        Need::new(["chromium"; 4], "shows the page as its users see it", Command("chromium")),
+        Need::new(["prometheus"; 4], "takes what is pushed", Command("prometheus")),
+        Need::new(
+            ["victoria-metrics", "victoriametrics", "victoria-metrics", "victoriametrics"],
+            "takes it as well",
+            Command("victoria-metrics"),
+        ),
+        Need::new(["chromium"; 4], "shows the dashboard as its users see it", Command("chromium")),
     ]
 }
 

@@ -22,6 +22,7 @@ pub struct Arguments {
 /// Meets the needs of building and, unless told otherwise, of testing.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let toolchain = for_build()?;
+    for_web()?;
     if !arguments.build_only {
         for_checks()?;
         for_test()?;
@@ -53,6 +54,11 @@ pub fn for_build() -> Result<Toolchain> {
         linker::build(toolchain.llvm_major)?;
     }
     Ok(toolchain)
+}
+
+/// Meets the needs of building the dashboard.
+pub fn for_web() -> Result<()> {
+    meet(|| Ok(need::of_web()))
 }
 
 /// Checks that cargo can format and lint.

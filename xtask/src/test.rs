@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build, command, fmt, lint, setup, tidy, workspace};
+use crate::{build, command, fmt, lint, node, setup, tidy, web, workspace};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -32,6 +32,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         can_run_end_to_end(Path::new("/"))?;
     }
     setup::for_build()?;
+    setup::for_web()?;
     setup::for_checks()?;
     if !arguments.quick {
         setup::for_test()?;
@@ -46,11 +47,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         heading("format, lint, tidy: left out, because a filter is given");
     }
     if tally.step("build", build::all) {
+        if arguments.filter.is_none() {
+            tally.step("tests of the dashboard", web::test);
+        }
         tally.tests("unit tests", &mut unit_tests(arguments));
         if arguments.quick {
             heading("end-to-end tests: left out, because of --quick");
         } else {
-            tally.tests("end-to-end tests", &mut end_to_end_tests(arguments));
+            // Those in a browser are steered by Node.
+            let mut tests = end_to_end_tests(arguments);
+            tally.step("node", || node::provide(&mut tests));
+            tally.tests("end-to-end tests", &mut tests);
         }
     }
     tally.close()

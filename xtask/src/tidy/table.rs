@@ -7,10 +7,10 @@ pub const STAGES: [(&str, &[&str]); 13] = [
     ("container", &["kernel", "metric"]),
     ("probe", &["kernel", "metric"]),
     ("collect", &["probe", "container", "kernel", "metric"]),
-    ("symbol", &["kernel"]),
+    ("symbol", &["kernel", "metric"]),
     ("unwind", &["probe", "symbol", "kernel", "metric"]),
     ("profile", &["metric", "symbol"]),
-    ("store", &["metric", "profile"]),
+    ("store", &["metric", "profile", "symbol"]),
     ("promql", &[]),
     ("analyze", &["metric", "profile"]),
     (
@@ -52,7 +52,7 @@ pub const STAGES: [(&str, &[&str]); 13] = [
 pub const WIRING: [&str; 4] = ["daemon.rs", "daemon", "lib.rs", "main.rs"];
 
 /// A crate and the folders or files of `monitor/src` that may name it.
-pub const CRATES: [(&str, &[&str]); 15] = [
+pub const CRATES: [(&str, &[&str]); 16] = [
     ("aya", &["probe"]),
     ("aya_log", &["probe"]),
     ("aya_obj", &["probe"]),
@@ -61,7 +61,8 @@ pub const CRATES: [(&str, &[&str]); 15] = [
     ("crossterm", &["show"]),
     ("clap", &["show", "main.rs"]),
     ("inferno", &["profile"]),
-    ("prost", &["profile"]),
+    ("prost", &["profile", "serve"]),
+    ("snap", &["serve"]),
     ("blazesym", &["symbol"]),
     ("gimli", &["unwind"]),
     ("rusqlite", &["store"]),

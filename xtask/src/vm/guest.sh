@@ -1,0 +1,22 @@
+# Run as the first process on the guest's root: asks doctor, runs each test program, leaves all in /run/vm.
+exec >/run/vm/log 2>&1
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+uname -a | tee /run/vm/started
+ip link set lo up
+# Hybrid: the tests look at both. Kernels without a v1 controller leave it to v2.
+mount -t tmpfs tmpfs /sys/fs/cgroup
+for controller in cpu cpuacct cpuset memory devices freezer blkio pids; do
+    mkdir -p "/sys/fs/cgroup/$controller"
+    mount -t cgroup -o "$controller" cgroup "/sys/fs/cgroup/$controller" || rmdir "/sys/fs/cgroup/$controller"
+done
+mkdir /sys/fs/cgroup/unified
+mount -t cgroup2 cgroup /sys/fs/cgroup/unified
+mount -t bpf bpf /sys/fs/bpf
+mount -t tracefs tracefs /sys/kernel/tracing
+"$CGSCOPE_BIN" doctor --json >/run/vm/doctor.json 2>/run/vm/doctor.err
+for program in $CGSCOPE_VM_TESTS; do
+    echo "== $program"
+    timeout "$CGSCOPE_VM_TIME" "$program" --test-threads=1
+done >/run/vm/tests 2>&1
+sync
+busybox poweroff -f
