@@ -4,7 +4,7 @@
 //! dense index, given on its first completed request; the kernel half writes its key to the table of keys after the pair can be
 //! found, so a reader that sees no key finds it the next time. A record is written by its own CPU only.
 
-use crate::bucket::RawHistogram;
+use crate::{bucket::RawHistogram, outlier::ThreadName};
 
 /// What a request does.
 #[repr(u32)]
@@ -160,10 +160,72 @@ pub const ADDRESSES_PER_CPU: u32 = 8;
 pub struct RequestStamps {
     /// Where the request lies in the kernel; 0 for a free place.
     pub address: u64,
-    /// When it came to the scheduler; 0 if it went past it.
-    pub inserted_ns: u64,
+    /// When it began: by itself if it knows, else when it came to the scheduler; 0 if it went past it.
+    pub began_ns: u64,
     /// When it was last issued; 0 before.
     pub issued_ns: u64,
+    /// The process of the thread that brought it to the scheduler, or to the driver if it went past it.
+    pub tgid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// Its name.
+    pub thread: ThreadName,
 }
 
-const _: () = assert!(size_of::<RequestStamps>() == 24);
+const _: () = assert!(size_of::<RequestStamps>() == 48);
+
+/// Slices that are remembered of a device. Neighbours of one pair are one slice.
+pub const DEVICE_SLICES: usize = 64;
+/// Slices that are looked at when a request is issued.
+pub const DEVICE_SLICES_OF_A_WAIT: u32 = 32;
+/// log2 of the devices that have a timeline.
+pub const DEVICE_BITS: u32 = 7;
+/// Devices that have a timeline: 1,088 bytes each.
+pub const DEVICES: u32 = 1 << DEVICE_BITS;
+/// Places after its own where a device is looked for.
+pub const DEVICE_PLACES: u32 = 4;
+/// Pairs that waited for pairs.
+pub const MAX_QUEUE_WAITS: u32 = 4_096;
+
+/// What a device was at work on until when.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct DeviceSlice {
+    /// When the last of its requests was done, `CLOCK_MONOTONIC` ns.
+    pub ended_ns: u64,
+    /// Whose they were.
+    pub pair: u32,
+    /// Explicit padding.
+    pub padding: u32,
+}
+
+/// The last slices of one device: each begins where the one before it ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceTimeline {
+    /// The slices, in a ring.
+    pub slices: [DeviceSlice; DEVICE_SLICES],
+    /// The device; 0 for a place that none has.
+    pub device: u32,
+    /// The place of the newest.
+    pub newest: u32,
+}
+
+const _: () = assert!(size_of::<DeviceTimeline>() == DEVICE_SLICES * 16 + 8);
+
+/// Where a device is looked for first.
+pub const fn device_place(device: u32) -> u32 {
+    device.wrapping_mul(0x9e37_79b1) >> (32 - DEVICE_BITS)
+}
+
+/// Whose requests waited, and whose were done meanwhile: two pairs of one device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueWait {
+    /// Who waited.
+    pub waiter: u32,
+    /// For whom.
+    pub culprit: u32,
+}
+
+const _: () = assert!(size_of::<QueueWait>() == 8);

@@ -45,11 +45,30 @@ pub enum DropReason {
     WaitRingFull,
     /// The table of threads whose waits are recorded was full.
     WaitTableFull,
+    /// The ring of stack samples was full as an event with a weight was sent.
+    WeightRingFull,
+    /// A stack was to be taken in an interrupt of the taking of another one.
+    StackNested,
+    /// The table of who waits for a lock of the kernel, or of the memory of processes, was full during a recording.
+    WeightTableFull,
+    /// The table of layers that served opens was full.
+    LayerTableFull,
+    /// The table of devices, or of who waited for whom there, was full.
+    DeviceTableFull,
+    /// The table of threads whose waker's stack is kept was full.
+    WakingTableFull,
+    /// The functions of an interpreter could not be read, or not all of them. The sample itself was kept, and has the interpreter's own
+    /// functions in their place.
+    InterpreterUnreadable,
+    /// More operations of a CPU were among the slowest of their second than are told.
+    OutlierLimit,
+    /// The ring of slow operations was full.
+    OutlierRingFull,
 }
 
 impl DropReason {
     /// How many reasons there are.
-    pub const COUNT: usize = 19;
+    pub const COUNT: usize = 28;
 
     /// All reasons, in the order of their counters.
     pub const ALL: [Self; Self::COUNT] = [
@@ -72,6 +91,15 @@ impl DropReason {
         Self::StackTruncated,
         Self::WaitRingFull,
         Self::WaitTableFull,
+        Self::WeightRingFull,
+        Self::StackNested,
+        Self::WeightTableFull,
+        Self::LayerTableFull,
+        Self::DeviceTableFull,
+        Self::WakingTableFull,
+        Self::InterpreterUnreadable,
+        Self::OutlierLimit,
+        Self::OutlierRingFull,
     ];
 
     /// The value of the label `reason`.
@@ -96,6 +124,15 @@ impl DropReason {
             Self::StackTruncated => "stack_truncated",
             Self::WaitRingFull => "wait_ring_full",
             Self::WaitTableFull => "wait_table_full",
+            Self::WeightRingFull => "weight_ring_full",
+            Self::StackNested => "stack_nested",
+            Self::WeightTableFull => "weight_table_full",
+            Self::LayerTableFull => "layer_table_full",
+            Self::DeviceTableFull => "device_table_full",
+            Self::WakingTableFull => "waking_table_full",
+            Self::InterpreterUnreadable => "interpreter_unreadable",
+            Self::OutlierLimit => "outlier_limit",
+            Self::OutlierRingFull => "outlier_ring_full",
         }
     }
 
@@ -133,6 +170,27 @@ impl DropReason {
             Self::WaitTableFull => {
                 "more than 16384 threads waited: record a container instead of the host"
             }
+            Self::WeightRingFull => "raise --stack-ring-size",
+            Self::StackNested => "expected for a few when several types are recorded at once",
+            Self::WeightTableFull => {
+                "more than 16384 threads waited for locks or grew: record a container instead of the host"
+            }
+            Self::LayerTableFull => "opens of further containers and layers are not shown by layer",
+            Self::DeviceTableFull => {
+                "more than 128 disks, or 4096 pairs of containers on one: who waited for whom there is incomplete"
+            }
+            Self::WakingTableFull => {
+                "more than 4096 threads were woken at once: record a container instead of the host"
+            }
+            Self::InterpreterUnreadable => {
+                "expected for a few samples: memory that was not resident, or a frame that was being made"
+            }
+            Self::OutlierLimit => {
+                "more than 256 operations in a second, each among the slowest when it ended: some of the slowest are not told"
+            }
+            Self::OutlierRingFull => {
+                "the daemon did not run for seconds: some of the slowest operations are not told"
+            }
         }
     }
 }
@@ -144,7 +202,7 @@ pub struct DropCounters {
     /// Losses by reason.
     pub by_reason: [u64; DropReason::COUNT],
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 5],
+    pub padding: [u64; 4],
 }
 
-const _: () = assert!(size_of::<DropCounters>() == 192);
+const _: () = assert!(size_of::<DropCounters>() == 256);

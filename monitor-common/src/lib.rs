@@ -9,12 +9,16 @@ pub mod block;
 pub mod bucket;
 pub mod drops;
 pub mod event;
+pub mod files;
 pub mod interference;
 pub mod irq;
+pub mod line;
 pub mod memory;
 pub mod offcpu;
 pub mod offset;
+pub mod outlier;
 pub mod process;
+pub mod python;
 pub mod sched;
 pub mod stack;
 pub mod state;
@@ -22,6 +26,9 @@ pub mod syscall;
 pub mod tcp;
 pub mod tunable;
 pub mod unwind;
+pub mod wakeup;
+pub mod walk;
+pub mod weight;
 
 #[cfg(feature = "user")]
 mod pod;

@@ -6,6 +6,7 @@
 //! CPU. A wait that was not walked at its beginning (see [`Wait::scale_up`]) is made up for by those that were.
 
 use crate::{
+    line::Line,
     stack::{MAX_FRAMES, StackHeader},
     state::ThreadState,
 };
@@ -89,14 +90,8 @@ pub const SLOT_REFUSED: u64 = 1;
 #[repr(C, align(64))]
 #[derive(Clone, Copy, Debug)]
 pub struct WaitDraw {
-    /// Where on the line of short waits this CPU is, from the beginning of the stratum.
-    pub position_ns: u64,
-    /// Where the point of this stratum is.
-    pub point_ns: u64,
-    /// Its length; 0 before the first.
-    pub stratum_ns: u64,
-    /// The length of the next ones; 0 before the first.
-    pub next_stratum_ns: u64,
+    /// On which short waits are laid, ns.
+    pub line: Line,
     /// Threads that are expected to wait this long are walked each; 0 for all threads.
     pub step_ns: u64,
     /// When the window began, ns of the scheduler's clock.
@@ -105,10 +100,6 @@ pub struct WaitDraw {
     pub walks: u32,
     /// Waits sent in it.
     pub sent: u32,
-    /// Time of the waits that ended here and were asked for, ns: what the weights add up to.
-    pub waited_ns: u64,
-    /// How many they were.
-    pub waits: u64,
     /// Weight that found no room in the ring, ns.
     pub lost_ns: u64,
     /// How many waits carried it.
@@ -120,17 +111,31 @@ pub struct WaitDraw {
     /// What the walked ones of those stood for, ns.
     pub scaled_ns: u64,
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 2],
+    pub padding: [u64; 4],
 }
 
 const _: () = assert!(size_of::<WaitDraw>() == 128);
 
 impl WaitDraw {
+    /// The weight of a short wait, `None` if it is not walked: its length, and what it stands for with others, ns. 0 if it is not drawn.
+    #[inline(always)]
+    pub fn weigh(&mut self, wait_ns: u64, scaled_ns: Option<u64>, random: impl Fn() -> u32) -> u64 {
+        self.short_ns += wait_ns;
+        match scaled_ns {
+            // Others stand for it.
+            None => 0,
+            Some(scaled_ns) => {
+                let laid_ns = self.lay(scaled_ns);
+                self.line.draw(laid_ns, STRATUM_NS, random)
+            }
+        }
+    }
+
     /// How much of the line a walked wait takes that stands for `scaled_ns`: as much more or less, a quarter at most, as all short waits
-    /// (`short_ns`, this one included) were more or less than what stood for them. Waits that are walked last longer than those they stand
+    /// were more or less than what stood for them. Waits that are walked last longer than those they stand
     /// for, by more than the walk itself: without this the totals of two processes that wait for each other's bytes were 2.6 % too high.
     #[inline(always)]
-    pub fn lay(&mut self, scaled_ns: u64) -> u64 {
+    fn lay(&mut self, scaled_ns: u64) -> u64 {
         self.scaled_ns += scaled_ns;
         if self.scaled_ns > LAID_MEMORY_NS {
             // What was long ago counts for less and less.
@@ -143,42 +148,10 @@ impl WaitDraw {
         (scaled_ns * ratio) >> 16
     }
 
-    /// The weight of a short wait of `wait_ns`: 0 if it is not drawn. `random` is asked for a number of 32 bits when a stratum begins.
-    #[inline(always)]
-    pub fn weigh(&mut self, wait_ns: u64, random: impl Fn() -> u32) -> u64 {
-        if self.stratum_ns == 0 {
-            self.begin(0, &random);
-        }
-        let left_ns = self.stratum_ns - self.position_ns;
-        if wait_ns < left_ns {
-            let end_ns = self.position_ns + wait_ns;
-            let is_hit = self.point_ns >= self.position_ns && self.point_ns < end_ns;
-            self.position_ns = end_ns;
-            return if is_hit { self.stratum_ns } else { 0 };
-        }
-        // To the end of this one, through some whole ones, into another.
-        let first = if self.point_ns >= self.position_ns { self.stratum_ns } else { 0 };
-        self.begin(0, &random);
-        let rest_ns = wait_ns - left_ns;
-        let whole = rest_ns / self.stratum_ns;
-        self.position_ns = rest_ns - whole * self.stratum_ns;
-        let last = if self.point_ns < self.position_ns { self.stratum_ns } else { 0 };
-        first + whole * self.stratum_ns + last
-    }
-
-    #[inline(always)]
-    fn begin(&mut self, position_ns: u64, random: &impl Fn() -> u32) {
-        let next_ns = self.next_stratum_ns;
-        self.stratum_ns = if next_ns == 0 { STRATUM_NS } else { next_ns };
-        self.position_ns = position_ns;
-        // 2^32 times the longest stratum is below 2^64.
-        self.point_ns = (u64::from(random()) * self.stratum_ns) >> 32;
-    }
-
     /// The shortest wait that is sent whatever is drawn, ns.
     #[inline(always)]
     pub fn always_ns(&self) -> u64 {
-        if self.stratum_ns == 0 { STRATUM_NS } else { self.stratum_ns }
+        self.line.stratum_or(STRATUM_NS)
     }
 
     /// Spends more or less from now on, by what was spent in the last window. `sent_max` as [`SENT_PER_WINDOW`].
@@ -194,13 +167,13 @@ impl WaitDraw {
             let halved_ns = self.step_ns / 2;
             self.step_ns = if halved_ns < FIRST_STEP_NS { 0 } else { halved_ns };
         }
-        let stratum_ns = if self.next_stratum_ns == 0 { STRATUM_NS } else { self.next_stratum_ns };
+        let stratum_ns = if self.line.next == 0 { STRATUM_NS } else { self.line.next };
         if self.sent > sent_max {
             if stratum_ns < MAX_STRATUM_NS {
-                self.next_stratum_ns = stratum_ns * 2;
+                self.line.next = stratum_ns * 2;
             }
         } else if self.sent < sent_max / 3 && stratum_ns > STRATUM_NS {
-            self.next_stratum_ns = stratum_ns / 2;
+            self.line.next = stratum_ns / 2;
         }
         self.window_ns = now_ns;
         self.walks = 0;
@@ -226,90 +199,37 @@ const _: () = assert!(MAX_WAIT_FRAMES <= MAX_FRAMES && size_of::<StackHeader>() 
 
 #[cfg(test)]
 mod tests {
-    use core::cell::Cell;
-
     use super::*;
+    use crate::line::Numbers;
 
     const FRESH: WaitDraw = WaitDraw {
-        position_ns: 0,
-        point_ns: 0,
-        stratum_ns: 0,
-        next_stratum_ns: 0,
+        line: Line::NEW,
         step_ns: 0,
         window_ns: 0,
         walks: 0,
         short_ns: 0,
         scaled_ns: 0,
         sent: 0,
-        waited_ns: 0,
-        waits: 0,
         lost_ns: 0,
         lost: 0,
         untracked: 0,
-        padding: [0; 2],
+        padding: [0; 4],
     };
-
-    /// xorshift: the same numbers each time.
-    struct Numbers(Cell<u64>);
-
-    impl Numbers {
-        fn next(&self) -> u32 {
-            let mut x = self.0.get();
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            self.0.set(x);
-            (x >> 32) as u32
-        }
-    }
-
-    #[test]
-    fn weights_add_up_to_the_time_but_for_a_stratum() {
-        let numbers = Numbers(Cell::new(88_172_645_463_325_252));
-        let mut draw = FRESH;
-        let (mut waited_ns, mut weighed_ns) = (0u64, 0u64);
-        for turn in 0..200_000u64 {
-            let wait_ns = 20_000 + u64::from(numbers.next() % 700_000);
-            draw.next_stratum_ns = STRATUM_NS << (turn / 1000 % 3);
-            waited_ns += wait_ns;
-            weighed_ns += draw.weigh(wait_ns, || numbers.next());
-            assert!(waited_ns.abs_diff(weighed_ns) <= 2 * draw.stratum_ns, "after {turn} waits");
-        }
-    }
-
-    /// Two lengths that take turns, which a regular grid of points would favour one of: each has the weight of its time.
-    #[test]
-    fn each_length_has_its_share() {
-        let numbers = Numbers(Cell::new(2_463_534_242));
-        let mut draw = FRESH;
-        let mut weighed_ns = [0u64; 2];
-        let lengths_ns = [150_000, 350_000];
-        for _ in 0..100_000 {
-            for (length_ns, sum_ns) in lengths_ns.iter().zip(&mut weighed_ns) {
-                *sum_ns += draw.weigh(*length_ns, || numbers.next());
-            }
-        }
-        let share = weighed_ns[0] as f64 / (weighed_ns[0] + weighed_ns[1]) as f64;
-        // 50,000 points: a standard deviation of 0.2 %.
-        assert!((share - 0.3).abs() < 0.01, "{share}");
-    }
 
     /// One of eight is walked and lasts longer for it than those it stands for: the line is still as long as all, and no kind of them has
     /// more of it for that.
     #[test]
     fn what_stands_for_others_is_as_long_as_they_are() {
-        let numbers = Numbers(Cell::new(362_436_069));
+        let numbers = Numbers::from(362_436_069);
         let mut draw = FRESH;
         let (mut laid_ns, mut waited_ns) = ([0u64; 2], 0u64);
         for _ in 0..400_000 {
             for (length_ns, sum_ns) in [15_000, 35_000].iter().zip(&mut laid_ns) {
                 let is_walked = numbers.next().is_multiple_of(8);
                 let wait_ns = if is_walked { length_ns + 1_000 } else { *length_ns };
-                draw.short_ns += wait_ns;
                 waited_ns += wait_ns;
-                if is_walked {
-                    *sum_ns += draw.lay(wait_ns * 8);
-                }
+                let scaled_ns = is_walked.then_some(wait_ns * 8);
+                *sum_ns += draw.weigh(wait_ns, scaled_ns, || numbers.next());
             }
         }
         let all_ns = laid_ns[0] + laid_ns[1];
@@ -317,19 +237,8 @@ mod tests {
         let waited_ns = waited_ns as f64;
         // Without the correction it is 3.4 % too long.
         assert!((all_ns as f64 / waited_ns - 1.0).abs() < 0.01, "{all_ns} of {waited_ns}");
-        // 50,000 of each are walked. What walks add is more of the short ones: 16 of 52.
-        assert!((share - 16.0 / 52.0).abs() < 0.005, "{share}");
-    }
-
-    /// A wait that stands for many is longer than a stratum.
-    #[test]
-    fn waits_longer_than_strata_count_whole() {
-        let numbers = Numbers(Cell::new(7));
-        let mut draw = FRESH;
-        let weight_ns = draw.weigh(10 * STRATUM_NS, || numbers.next());
-        assert_eq!(weight_ns, 10 * STRATUM_NS);
-        let weight_ns = draw.weigh(10 * STRATUM_NS + 1, || numbers.next());
-        assert!((10 * STRATUM_NS..=11 * STRATUM_NS).contains(&weight_ns), "{weight_ns}");
+        // 50,000 of each are walked, and some 20,000 drawn. What walks add is more of the short ones: 16 of 52.
+        assert!((share - 16.0 / 52.0).abs() < 0.01, "{share}");
     }
 
     #[test]
@@ -339,11 +248,11 @@ mod tests {
             (draw.walks, draw.sent) = (WALKS_PER_WINDOW + 1, SENT_PER_WINDOW + 1);
             draw.settle(window * WINDOW_NS, SENT_PER_WINDOW);
         }
-        assert_eq!((draw.step_ns, draw.next_stratum_ns), (FIRST_STEP_NS << 18, MAX_STRATUM_NS));
+        assert_eq!((draw.step_ns, draw.line.next), (FIRST_STEP_NS << 18, MAX_STRATUM_NS));
         for window in 20..60 {
             draw.settle(window * WINDOW_NS, SENT_PER_WINDOW);
         }
-        assert_eq!((draw.step_ns, draw.next_stratum_ns), (0, STRATUM_NS));
+        assert_eq!((draw.step_ns, draw.line.next), (0, STRATUM_NS));
     }
 
     #[test]

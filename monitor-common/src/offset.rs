@@ -125,6 +125,8 @@ offsets! {
     regs_bp: "pt_regs" ["bp", "sp"] byte optional;
     /// The address space of a process.
     task_mm: "task_struct" ["mm"] byte required;
+    /// The register that tells the threads of a process apart.
+    task_thread_pointer: "task_struct" ["thread.fsbase", "thread.uw.tp_value"] byte optional;
     /// Where the stack of its program began.
     mm_start_stack: "mm_struct" ["start_stack"] byte optional;
     /// The descriptor table.
@@ -143,6 +145,8 @@ offsets! {
     request_data_len: "request" ["__data_len"] byte optional;
     /// Its first bio.
     request_bio: "request" ["bio"] byte optional;
+    /// Its first sector that is not done yet, of 512 bytes.
+    request_sector: "request" ["__sector"] byte optional;
     /// Its queue.
     request_queue: "request" ["q"] byte optional;
     /// Its disk; where this is the queue (5.17 on), the queue has it.
@@ -163,6 +167,16 @@ offsets! {
     bio_blkg: "bio" ["bi_blkg"] byte optional;
     /// The pages of a bio, none for a mere flush.
     bio_io_vec: "bio" ["bi_io_vec"] byte optional;
+    /// What a bio does, in its low 8 bits.
+    bio_operation: "bio" ["bi_opf"] byte optional;
+    /// Bytes it has left to do.
+    bio_size: "bio" ["bi_iter.bi_size"] byte optional;
+    /// Its device (5.12 on).
+    bio_device: "bio" ["bi_bdev"] byte optional;
+    /// The queue of a device.
+    device_queue: "block_device" ["bd_queue"] byte optional;
+    /// How a queue of requests is worked on; none where a driver takes bios as they are, to make others of them.
+    queue_requests: "request_queue" ["mq_ops"] byte optional;
     /// The block state of its cgroup.
     blkg_blkcg: "blkcg_gq" ["blkcg"] byte optional;
     /// The controller's state in it.
@@ -195,6 +209,22 @@ offsets! {
     inode_size: "inode" ["i_size"] byte optional;
     /// The number of an inode.
     inode_number: "inode" ["i_ino"] byte optional;
+    /// The file system of an inode.
+    inode_super_block: "inode" ["i_sb"] byte optional;
+    /// Of which kind that is.
+    super_block_magic: "super_block" ["s_magic"] byte optional;
+    /// Its number.
+    super_block_device: "super_block" ["s_dev"] byte optional;
+    /// The inode in what an overlay keeps of a file.
+    overlay_inode: "ovl_inode" ["vfs_inode"] byte optional;
+    /// Its copy in the upper directory.
+    overlay_upper: "ovl_inode" ["__upperdentry"] byte optional;
+    /// Where it is in the lower ones (6.5 on).
+    overlay_entry: "ovl_inode" ["oe"] byte optional;
+    /// The first of them.
+    overlay_lower: "ovl_entry" ["__lowerstack"] byte optional;
+    /// The number of a layer.
+    overlay_layer: "ovl_layer" ["idx"] byte optional;
     /// What a folio is, a bit each.
     folio_flags: "folio" ["flags"] byte optional;
     /// The order of a large one, in its low 8 bits (6.6 on).

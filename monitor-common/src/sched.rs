@@ -81,8 +81,8 @@ pub struct Thread {
     pub descriptor_state: u8,
     /// Uses of that memory that are left: it is made anew every [`DESCRIPTOR_MEMORY_USES`].
     pub descriptor_uses: u8,
-    /// Explicit padding.
-    pub padding: u8,
+    /// 1 if the stack of who wakes it is kept (see [`crate::wakeup`]): written by the waker, before the wake-up.
+    pub is_waker_kept: u8,
     /// Descriptor whose kind `descriptor_state` remembers.
     pub descriptor: u32,
     /// Voluntary switches so far, the low 32 bits of `task->nvcsw`.

@@ -80,7 +80,9 @@ pub struct CallStart {
     /// Whose it is.
     pub tid: u32,
     /// A [`CallClass`].
-    pub class: u32,
+    pub class: u16,
+    /// What it does with files, a [`crate::files::FileOperation::code`]; 0 for nothing.
+    pub file_operation: u16,
     /// `CLOCK_MONOTONIC` ns; 0 when it is in none.
     pub at_ns: u64,
 }

@@ -40,6 +40,10 @@ pub struct Tunables {
     pub victim_is_task: u32,
     /// 1 if there are tracepoints where a page fault begins.
     pub fault_has_start: u32,
+    /// 1 if the family `files` is on.
+    pub files: u32,
+    /// Explicit padding.
+    pub padding: u32,
     /// System calls that read files, a bit each.
     pub read_calls: [u32; CALL_WORDS],
     /// System calls that write to files, a bit each: what they add to the page cache was not missed.
@@ -71,6 +75,8 @@ impl Tunables {
         packet_drop_arguments: 2,
         victim_is_task: 0,
         fault_has_start: 0,
+        files: 0,
+        padding: 0,
         read_calls: [0; CALL_WORDS],
         write_calls: [0; CALL_WORDS],
     };

@@ -2,8 +2,11 @@
 //! them, and how a walk ended.
 //!
 //! ```text
-//! PROCESSES[tgid] -> SLICES: head, mapping, mapping, ...  -> PAGES: one entry per 4 KiB of code -> ROWS
+//! PROCESSES[tgid] -> SLICES: head, mapping, mapping, ...  -> PAGES: one entry per 4 KiB of code -> ROWS -> RULES
 //! ```
+//!
+//! In the kernel a row is 4 bytes: its place in the page, and which rules hold from there on. Programs have few different rules:
+//! all 1,331 of Debian's that were looked at, with 16.6 million rows, have 4,600.
 //!
 //! Contract: rows of a table are sorted; a row holds from its address to that of the next one. The first row of a table begins
 //! with its first page, so every address of the table has a row.
@@ -46,6 +49,13 @@ pub enum CfaKind {
     Leaf = 8,
     /// A rule that has no place in a row.
     Unsupported = 9,
+    /// By frame pointers: code that keeps them and has no information. The walk notes it, too, of an address whose whole mapping is so.
+    ByFramePointer = 10,
+    /// Not in tables, but what the walk notes of an address: nothing is known of it, and the parameter is the [`WalkEnd`].
+    Nothing = 11,
+    /// The word at stack pointer + parameter + 8 times a register that only the innermost frame has, + 8. The multiplications of
+    /// OpenSSL for machines without BMI2 keep the caller's stack pointer behind an array of so many words.
+    LeafIndexedWord = 12,
 }
 
 /// Where the caller's frame pointer is.
@@ -60,12 +70,15 @@ pub enum FrameKind {
     AtFrame = 2,
     /// Not known: rules that use it end the walk.
     Lost = 3,
+    /// Unchanged, and the return address alone is at CFA + offset: on machines that call by a link register. There
+    /// [`Self::AtCfa`] has the return address right behind the frame pointer, and [`Self::Same`] has it in its register still.
+    LinkAtCfa = 4,
 }
 
 /// What holds from an address on: `address:16 | cfa:4 | frame:4 | frame_offset:16 | parameter:16 | addend:8`.
 ///
 /// The parameter of [`CfaKind::Stack`], [`CfaKind::Frame`] has the addend's bits too: 24 signed ones. That of [`CfaKind::Leaf`]
-/// is 16 signed ones, and the register's number is the addend.
+/// and [`CfaKind::LeafIndexedWord`] is 16 signed ones, and the register's number is the addend.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row(pub u64);
@@ -79,6 +92,11 @@ impl Row {
     /// A row whose kind says all.
     pub const fn bare(address: u64, cfa: CfaKind) -> Self {
         Self(address & 0xffff | (cfa as u64) << 16 | (FrameKind::Same as u64) << 20)
+    }
+
+    /// What is noted of an address that no table says anything about.
+    pub const fn nothing(end: WalkEnd) -> Self {
+        Self((CfaKind::Nothing as u64) << 16 | (end as u64) << 40)
     }
 
     /// A row; `None` if a number does not fit.
@@ -167,6 +185,44 @@ impl Row {
     pub const fn rules(self) -> u64 {
         self.0 >> 16
     }
+
+    /// A row of these rules, without an address.
+    #[inline(always)]
+    pub const fn of_rules(rules: u64) -> Self {
+        Self(rules << 16)
+    }
+}
+
+/// Different rules that the arrays hold at most: 256 KiB.
+pub const MAX_RULES: u32 = 1 << 15;
+
+/// A [`Row`] as the array has it: `rules:20 | address:12`, the number of its rules and the address within the page.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PackedRow(pub u32);
+
+/// The slots of an array that is mapped are multiples of 8 bytes.
+pub type PackedRows = [PackedRow; 2];
+
+const _: () = assert!(PAGE_BITS == 12 && MAX_RULES <= 1 << 20 && size_of::<PackedRows>() == 8);
+
+impl PackedRow {
+    /// A row at an address, by the number of its rules.
+    pub const fn new(address: u64, rules: u32) -> Self {
+        Self(rules << PAGE_BITS | (address as u32 & (PAGE_BYTES as u32 - 1)))
+    }
+
+    /// Its address within the page.
+    #[inline(always)]
+    pub const fn within_page(self) -> u32 {
+        self.0 & (PAGE_BYTES as u32 - 1)
+    }
+
+    /// Which rules hold.
+    #[inline(always)]
+    pub const fn rules(self) -> u32 {
+        self.0 >> PAGE_BITS
+    }
 }
 
 /// The rows of one page of code: `first..end` in the array of rows.
@@ -209,8 +265,10 @@ pub struct SliceHead {
     pub start_stack: u64,
     /// How many mappings follow.
     pub mappings: u64,
-    /// Explicit padding to the size of a mapping.
-    pub padding: [u64; 2],
+    /// Another number for each slice that was ever written, from 1 on: what is noted of an address holds as long as its slice.
+    pub generation: u64,
+    /// The interpreter that the program is: see [`crate::python::interpreter`]; 0 if it is none.
+    pub interpreter: u64,
 }
 
 const _: () = assert!(size_of::<Mapping>() == 32);
@@ -340,6 +398,12 @@ mod tests {
         }
         let row = Row::new(1, CfaKind::FrameWord, -8, 127, FrameKind::AtFrame, 32_767).unwrap();
         assert_eq!((row.parameter(), row.addend(), row.frame_offset()), (-8, 127, 32_767));
+    }
+
+    #[test]
+    fn rows_are_packed_with_their_place_in_the_page() {
+        let row = PackedRow::new(0x1_2fff, MAX_RULES - 1);
+        assert_eq!((row.within_page(), row.rules()), (0xfff, MAX_RULES - 1));
     }
 
     #[test]

@@ -29,13 +29,15 @@ use monitor_common::{
     },
     drops::DropReason,
     offset::ABSENT,
+    outlier::{OutlierKind, OutlierRecord},
     tunable::STATS_BIT_NONE,
 };
 
 use crate::{
     config::{offset, tunable},
-    drops, histogram,
+    contention, drops, histogram,
     kernel::{self, Direct, Probe, Read, pointer},
+    outlier,
 };
 
 /// Cgroup and device to the index of their pair.
@@ -162,38 +164,61 @@ pub fn block_merge_raw(ctx: RawTracePointContext) -> i32 {
 /// A request comes to the scheduler. Again, after a requeue: the first time counts.
 #[inline(always)]
 fn on_insert<R: Read>(request: *const c_void) {
-    if started_ns::<R>(request) != 0 {
+    let started_ns = started_ns::<R>(request);
+    if started_ns != 0 && is_kernel_stamp_exact() {
         return;
     }
     let address = address(request, Hook::Insert);
-    if find(address).is_none() {
-        keep(RequestStamps { address, inserted_ns: now_ns(), issued_ns: 0 });
+    if find(address, started_ns).is_none() {
+        let began_ns = if started_ns != 0 { started_ns } else { now_ns() };
+        keep(by_current(address, began_ns, 0));
     }
 }
 
 /// A request goes to the driver.
 #[inline(always)]
 fn on_issue<R: Read>(request: *const c_void) {
-    let is_started = started_ns::<R>(request) != 0;
+    let started_ns = started_ns::<R>(request);
+    let is_started = started_ns != 0;
+    if is_started {
+        charge_wait::<R>(request, started_ns);
+    }
     if is_started && is_stamped_at_issue::<R>(request) {
         return;
     }
     let address = address(request, Hook::Issue);
     let issued_ns = now_ns();
-    if !is_started {
-        if let Some(stamps) = find(address) {
-            // SAFETY: the entry of a request that is on its way to the driver: nobody else touches it.
-            unsafe { (*stamps).issued_ns = issued_ns };
-            return;
-        }
+    // From the scheduler: then who brought it there is known, and who runs now may be another.
+    if let Some(stamps) = find(address, started_ns) {
+        // SAFETY: the entry of a request that is on its way to the driver: nobody else touches it.
+        unsafe { (*stamps).issued_ns = issued_ns };
+        return;
     }
-    keep(RequestStamps { address, inserted_ns: 0, issued_ns });
+    keep(by_current(address, started_ns, issued_ns));
+}
+
+/// The stamps of a request that the running thread brings.
+#[inline(always)]
+fn by_current(address: u64, began_ns: u64, issued_ns: u64) -> RequestStamps {
+    let task = kernel::current();
+    let (tgid, tid, thread) = (task.tgid(), task.tid(), task.name());
+    RequestStamps { address, began_ns, issued_ns, tgid, tid, thread }
+}
+
+/// Charges the time that a request waited to be issued to those whose requests the device finished meanwhile.
+#[inline(always)]
+fn charge_wait<R: Read>(request: *const c_void, started_ns: u64) {
+    let device = device::<R>(request);
+    if contention::has_finished_since(device, started_ns) {
+        let bio = pointer::<R>(request, offset!(request_bio));
+        contention::charge(device, pair(&key::<R>(request, bio)), started_ns);
+    }
 }
 
 /// A request went into another one and will not complete. Only [`on_insert`] can have left something of it.
 #[inline(always)]
 fn on_merge<R: Read>(request: *const c_void) {
-    if started_ns::<R>(request) == 0 {
+    if started_ns::<R>(request) == 0 || !is_kernel_stamp_exact() {
         let _ = taken(address(request, Hook::Merge));
     }
 }
@@ -238,15 +263,23 @@ fn keep(stamps: RequestStamps) {
     let _ = DISPLACED.insert(stamps.address, stamps, 0);
 }
 
-/// What is kept of a request.
+/// What is kept of a request that began at `started_ns`, 0 if it does not know that itself. An entry with another beginning is of an
+/// earlier use of its memory.
 #[inline(always)]
-fn find(address: u64) -> Option<*mut RequestStamps> {
-    let entry = REQUESTS.get_ptr_mut(place(address))?;
+fn find(address: u64, started_ns: u64) -> Option<*mut RequestStamps> {
+    let mut entry = REQUESTS.get_ptr_mut(place(address))?;
     // SAFETY: a map value.
-    if unsafe { (*entry).address } == address {
-        return Some(entry);
+    let holder = unsafe { (*entry).address };
+    if holder != address {
+        // With a free place it went past the scheduler, but for few; those that know their beginning need not be looked for.
+        if holder == 0 && started_ns != 0 {
+            return None;
+        }
+        entry = DISPLACED.get_ptr_mut(address)?;
     }
-    DISPLACED.get_ptr_mut(address)
+    // SAFETY: as above.
+    let is_of_it = started_ns == 0 || unsafe { (*entry).began_ns } == started_ns;
+    is_of_it.then_some(entry)
 }
 
 /// What is kept of a request, which then is no more.
@@ -281,7 +314,8 @@ fn on_complete<R: Read>(request: *const c_void, status: u32, bytes: u32) {
     let Some(operation) = operation::<R>(request, bio, bytes) else { return };
     // A request may complete in parts.
     let is_last = bytes >= R::at::<u32>(request, offset!(request_data_len));
-    let pair = pair(&key::<R>(request, bio));
+    let key = key::<R>(request, bio);
+    let pair = pair(&key);
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let index = operation as usize;
@@ -295,11 +329,56 @@ fn on_complete<R: Read>(request: *const c_void, status: u32, bytes: u32) {
     if !is_last {
         return;
     }
+    contention::finished(key.device, pair, now_ns());
     let lane =
         if tunable!(block_shared_lanes) == 0 { cpu } else { cpu & (tunable!(block_lanes) - 1) };
     if let Some(latency) = PAIR_LATENCIES.get_ptr_mut(pair * tunable!(block_lanes) + lane) {
-        record_latency::<R>(request, operation, latency);
+        let instants = record_latency::<R>(request, operation, latency);
+        tell_if_slow::<R>(request, cpu, &Completed { operation, bytes, key }, &instants);
     }
+}
+
+/// What a completion is of.
+struct Completed {
+    operation: BlockOperation,
+    bytes: u32,
+    key: BlockKey,
+}
+
+/// When a request began, was issued and ended, 0 where not known; and who made it.
+struct Instants {
+    began_ns: u64,
+    issued_ns: u64,
+    ended_ns: u64,
+    kept: RequestStamps,
+}
+
+/// Tells of a request that is among the slowest.
+#[inline(always)]
+fn tell_if_slow<R: Read>(request: *const c_void, cpu: u32, done: &Completed, at: &Instants) {
+    let began_ns = if at.began_ns != 0 { at.began_ns } else { at.issued_ns };
+    if began_ns == 0 || began_ns > at.ended_ns {
+        return;
+    }
+    if !outlier::is_one(OutlierKind::Block, cpu, at.ended_ns, at.ended_ns - began_ns) {
+        return;
+    }
+    let is_somewhere = done.bytes != 0 && offset!(request_sector) != ABSENT;
+    outlier::send(&OutlierRecord {
+        kind: OutlierKind::Block as u32,
+        operation: done.operation as u32,
+        ended_ns: at.ended_ns,
+        began_ns: at.began_ns,
+        issued_ns: at.issued_ns,
+        cgroup_id: done.key.cgroup_id,
+        hierarchy_id: done.key.hierarchy_id,
+        device: done.key.device,
+        place: if is_somewhere { R::at(request, offset!(request_sector)) } else { 0 },
+        bytes: u64::from(done.bytes),
+        tgid: at.kept.tgid,
+        tid: at.kept.tid,
+        thread: at.kept.thread,
+    });
 }
 
 /// What a completion is of; `None` for one that was counted already: the end of a write that carried a flush with
@@ -402,16 +481,17 @@ fn record_latency<R: Read>(
     request: *const c_void,
     operation: BlockOperation,
     latency: *mut PairLatency,
-) {
+) -> Instants {
     let ended_ns = now_ns();
+    let mut kept = RequestStamps::default();
     let mut started_ns = started_ns::<R>(request);
     let mut issued_ns: u64 = R::at(request, offset!(request_io_start_time_ns));
     // A flush is not issued itself: the block layer sends a command for it.
     let is_issued = operation as u32 != BlockOperation::Flush as u32;
     if is_issued && (started_ns == 0 || issued_ns == 0 || !is_kernel_stamp_exact()) {
-        let kept = taken(address(request, Hook::Complete));
+        kept = taken(address(request, Hook::Complete));
         if started_ns == 0 {
-            started_ns = kept.inserted_ns;
+            started_ns = kept.began_ns;
         }
         // A request that was issued before we looked has the kernel's stamp, if any.
         if kept.issued_ns != 0 {
@@ -440,6 +520,7 @@ fn record_latency<R: Read>(
     record(BlockPhase::Queue, started_ns, issued_ns);
     record(BlockPhase::Service, issued_ns, ended_ns);
     record(BlockPhase::Total, started_ns, ended_ns);
+    Instants { began_ns: started_ns, issued_ns, ended_ns, kept }
 }
 
 /// When the kernel began to count the time of a request; 0 where the queue keeps no statistics.

@@ -6,6 +6,7 @@
 use core::mem::MaybeUninit;
 
 use monitor_common::{
+    files::FileCalls,
     offset::KernelOffsets,
     state::SYSCALL_LIMIT,
     syscall::CallClasses,
@@ -27,6 +28,10 @@ pub static SYSCALL_CLASSES: MaybeUninit<SyscallClasses> = MaybeUninit::new([0; S
 /// What each system call of this architecture is for.
 #[unsafe(no_mangle)]
 pub static CALL_CLASSES: MaybeUninit<CallClasses> = MaybeUninit::new([0; SYSCALL_LIMIT]);
+
+/// What each system call of this architecture does with files.
+#[unsafe(no_mangle)]
+pub static FILE_CALLS: MaybeUninit<FileCalls> = MaybeUninit::new([0; SYSCALL_LIMIT]);
 
 /// The offset of a kernel member, as a constant to the verifier.
 macro_rules! offset {

@@ -8,7 +8,7 @@ use core::{ffi::c_void, marker::PhantomData};
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_task_pt_regs,
 };
-use monitor_common::{offset::ABSENT, tunable::IDENTITY_V2};
+use monitor_common::{offset::ABSENT, outlier::ThreadName, tunable::IDENTITY_V2};
 
 use crate::config::{offset, tunable};
 
@@ -97,6 +97,12 @@ impl<R: Read> Task<R> {
         R::at(self.0, offset!(task_tgid))
     }
 
+    /// Its name, up to a zero.
+    #[inline(always)]
+    pub fn name(self) -> ThreadName {
+        [R::at(self.0, offset!(task_comm)), R::at(self.0, offset!(task_comm) + 8)]
+    }
+
     /// Scheduler state, 0 when it wants to run.
     #[inline(always)]
     pub fn state(self) -> u32 {
@@ -115,10 +121,10 @@ impl<R: Read> Task<R> {
         R::at(self.0, offset!(task_stime))
     }
 
-    /// Whether it is on a CPU now; false where that cannot be told.
+    /// Whether it is on a CPU now; false where that cannot be told. One byte of an `int`, which is all there is of it since Linux 7.0.
     #[inline(always)]
     pub fn is_on_cpu(self) -> bool {
-        offset!(task_on_cpu) != ABSENT && R::at::<u32>(self.0, offset!(task_on_cpu)) != 0
+        offset!(task_on_cpu) != ABSENT && R::at::<u8>(self.0, offset!(task_on_cpu)) != 0
     }
 
     /// Whether it waits for I/O.
@@ -134,6 +140,28 @@ impl<R: Read> Task<R> {
     pub fn is_kernel_thread(self) -> bool {
         let flags: u32 = R::at(self.0, offset!(task_flags));
         flags & PF_KTHREAD != 0
+    }
+
+    /// What is behind one of its descriptors; null if there is nothing, or it cannot be told. To be read by [`Probe`].
+    #[inline(always)]
+    pub fn open_file(self, descriptor: u32) -> *const c_void {
+        if offset!(task_files) == ABSENT
+            || offset!(files_fdt) == ABSENT
+            || offset!(fdtable_fd) == ABSENT
+            || offset!(fdtable_max_fds) == ABSENT
+            || offset!(file_inode) == ABSENT
+            || offset!(inode_mode) == ABSENT
+        {
+            return core::ptr::null();
+        }
+        let files = pointer::<R>(self.0, offset!(task_files));
+        let table = pointer::<R>(files, offset!(files_fdt));
+        if descriptor >= R::at::<u32>(table, offset!(fdtable_max_fds)) {
+            return core::ptr::null();
+        }
+        // The array holds pointers to pointers, whose type the verifier does not follow: from here on by helper.
+        let array = pointer::<R>(table, offset!(fdtable_fd));
+        pointer::<Probe>(array.wrapping_byte_add(8 * descriptor as usize), 0)
     }
 
     /// Whether the quota of its cgroup keeps it from running.

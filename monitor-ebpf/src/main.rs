@@ -1,8 +1,11 @@
 //! The kernel half of cgscope: one object, one file per hook family, each program loaded and attached on its own.
 //!
-//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`], [`memory`], [`syscall`], [`irq`], [`offcpu`]. What they share: [`kernel`] (reading kernel
+//! Families hold programs: [`sched`], [`profile`], [`process`], [`cgroup`], [`block`], [`tcp`], [`memory`], [`syscall`], [`irq`], [`offcpu`],
+//! [`weight`], [`wakeup`]. [`files`] is called by the
+//! programs of [`syscall`]. What they share: [`kernel`] (reading kernel
 //! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`socket`], [`thread`] (the state of
-//! each thread), [`interference`] (whom it waited for), [`histogram`], [`unwind`] (user stacks without frame pointers), [`atomic`],
+//! each thread), [`interference`] (whom it waited for), [`contention`] (the same of requests), [`outlier`] (the slowest of each second), [`histogram`], [`unwind`] (user stacks without frame pointers), [`python`] (the functions
+//! of an interpreter in them), [`atomic`],
 //! [`drops`].
 #![no_std]
 // Inline assembly for BPF is not stable: the build sets RUSTC_BOOTSTRAP, as for `-Z build-std`.
@@ -13,16 +16,20 @@ mod atomic;
 mod block;
 mod cgroup;
 mod config;
+mod contention;
 mod drops;
 mod event;
+mod files;
 mod histogram;
 mod interference;
 mod irq;
 mod kernel;
 mod memory;
 mod offcpu;
+mod outlier;
 mod process;
 mod profile;
+mod python;
 mod sched;
 mod slot;
 mod socket;
@@ -31,6 +38,8 @@ mod tcp;
 mod thread;
 mod unwind;
 mod wait;
+mod wakeup;
+mod weight;
 
 /// The licence the kernel asks for: GPL-only helpers (`bpf_probe_read_kernel`, `bpf_get_stack`) need it.
 #[unsafe(no_mangle)]

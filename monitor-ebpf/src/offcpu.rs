@@ -39,9 +39,7 @@ use monitor_common::{
 };
 
 use crate::{
-    atomic,
-    config::tunable,
-    drops, histogram,
+    atomic, drops, histogram,
     kernel::{self, Direct, Task},
     process, profile, sched, thread, unwind,
 };
@@ -192,7 +190,12 @@ fn on_switch(
                 let is_scaled = wait.scale_up > 1;
                 // SAFETY: no arguments.
                 let before_ns = if is_scaled { unsafe { bpf_ktime_get_ns() } } else { 0 };
-                keep_stack(ctx, previous, wait, without_tables, walk);
+                if let Some(entered) = profile::enter() {
+                    keep_stack(ctx, previous, wait, without_tables, walk);
+                    profile::leave(entered);
+                } else {
+                    wait.walk_end = WalkEnd::NotWalked as u32;
+                }
                 if is_scaled {
                     // SAFETY: as above.
                     wait.walk_ns = unsafe { bpf_ktime_get_ns() }.wrapping_sub(before_ns);
@@ -299,38 +302,38 @@ fn arrive(task: Task<Direct>, tid: u32, cpu: u32, draw: &mut WaitDraw) {
     wait.is_open = 0;
     let runnable_ns = thread.switched_out_ns;
     let Some(wait_ns) = histogram::elapsed_ns(wait.since_ns, runnable_ns) else { return };
-    draw.settle(runnable_ns, sent_max());
-    draw.waits += 1;
-    draw.waited_ns += wait_ns;
+    draw.settle(runnable_ns, profile::share(SENT_PER_WINDOW));
     // Its mean over some waits: long ones count for more than their number.
     wait.expected_ns = wait.expected_ns - wait.expected_ns / 4 + wait_ns / 4;
-    let is_short = wait_ns < draw.always_ns();
-    if is_short {
-        draw.short_ns += wait_ns;
-    }
-    let weight_ns = if !is_short {
+    let weight_ns = if wait_ns >= draw.always_ns() {
         wait_ns
-    } else if wait.scale_up == 0 {
-        // Others stand for it.
-        return;
     } else {
         // Who waits for what this thread does waits longer for its walk, and those it stands for do not: of waits of 2 us that is half.
-        let walk_ns = if wait.walk_ns < wait_ns { wait.walk_ns } else { wait_ns };
-        let scaled_ns = walk_ns + (wait_ns - walk_ns) * wait.scale_up / wait.scale_down;
-        let laid_ns = draw.lay(scaled_ns);
+        let scaled_ns = (wait.scale_up != 0).then(|| {
+            let walk_ns = if wait.walk_ns < wait_ns { wait.walk_ns } else { wait_ns };
+            walk_ns + (wait_ns - walk_ns) * wait.scale_up / wait.scale_down
+        });
         // SAFETY: no arguments.
-        draw.weigh(laid_ns, || unsafe { bpf_get_prandom_u32() } as u32)
+        draw.weigh(wait_ns, scaled_ns, || unsafe { bpf_get_prandom_u32() } as u32)
     };
     if weight_ns == 0 {
         return;
     }
     draw.sent += 1;
     let Some(scratch) = profile::scratch() else { return };
-    // SAFETY: the record of this CPU; samples of one CPU do not nest.
+    // SAFETY: the record of this CPU, which is entered.
     let sample = unsafe { &raw mut (*scratch).sample };
     let at_ns = runnable_ns.wrapping_add(sched::ktime_distance_ns(cpu));
     let sent = Sent { weight_ns, at_ns, is_open: false, is_walked: wait.scale_up != 0 };
-    if !send(sample, task, wait, cpu, &sent) {
+    let is_sent = match profile::enter() {
+        Some(entered) => {
+            let is_sent = send(sample, task, wait, cpu, &sent);
+            profile::leave(entered);
+            is_sent
+        }
+        None => false,
+    };
+    if !is_sent {
         draw.lost += 1;
         draw.lost_ns += weight_ns;
     }
@@ -344,7 +347,7 @@ struct Sent {
     is_walked: bool,
 }
 
-/// Sends a wait with the kernel stack of its thread, which is off its CPU; false if the ring is full.
+/// Sends a wait with the kernel stack of its thread, which is off its CPU; false if it is lost, the ring being full.
 #[inline(always)]
 fn send(sample: *mut StackSample, task: Task<Direct>, wait: &Wait, cpu: u32, sent: &Sent) -> bool {
     // SAFETY: the sample is a record of this CPU that nobody else writes now; helpers write as many bytes as they are told.
@@ -352,8 +355,9 @@ fn send(sample: *mut StackSample, task: Task<Direct>, wait: &Wait, cpu: u32, sen
         let frames = (&raw mut (*sample).frames).cast::<u8>();
         let bytes = bpf_get_task_stack(task.as_ptr() as *mut _, frames.cast(), KERNEL_BYTES, 0);
         let kernel_bytes = if bytes > 0 { bytes as u32 } else { 0 };
+        // Never, nor below: said to the verifier.
         if kernel_bytes > KERNEL_BYTES {
-            return true;
+            return false;
         }
         // As many as it may be, in a way that the verifier follows.
         const { assert!(MAX_WAIT_FRAMES == 0x7f) };
@@ -376,22 +380,12 @@ fn send(sample: *mut StackSample, task: Task<Direct>, wait: &Wait, cpu: u32, sen
             comm: process::comm(task),
         };
         let bytes = size_of::<StackHeader>() as u32 + kernel_bytes + user_bytes;
-        if bytes > size_of::<StackSample>() as u32 {
-            return true;
-        }
-        let is_sent = profile::output(sample, bytes);
+        let is_sent = bytes <= size_of::<StackSample>() as u32 && profile::output(sample, bytes);
         if !is_sent {
             drops::count(DropReason::WaitRingFull);
         }
         is_sent
     }
-}
-
-/// With many CPUs each may send less, for the one ring they share.
-#[inline(always)]
-fn sent_max() -> u32 {
-    let share = SENT_PER_WINDOW * 16 / tunable!(cpus);
-    if share < SENT_PER_WINDOW { share + 1 } else { SENT_PER_WINDOW }
 }
 
 /// Whether a state is a wait for something else than a CPU.

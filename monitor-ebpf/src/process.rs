@@ -1,7 +1,5 @@
 //! The `process` family: births, new programs and deaths, counted per cgroup and announced.
 
-use core::ffi::c_void;
-
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     helpers::generated::bpf_get_smp_processor_id,
@@ -18,7 +16,7 @@ use crate::{
     config::{offset, tunable},
     event,
     kernel::{Direct, Read, Task},
-    slot, unwind,
+    slot, thread, unwind,
 };
 
 /// Births and deaths, at `slot * cpus + cpu`.
@@ -48,6 +46,7 @@ pub fn process_fork(ctx: BtfTracePointContext) -> i32 {
 pub fn process_exec(ctx: BtfTracePointContext) -> i32 {
     let task = Task::<Direct>::new(ctx.arg(0));
     count(task, |record| record.execs += 1);
+    thread::forget_descriptor(task.tid());
     announce(task, EventKind::Exec, 0);
     0
 }
@@ -91,10 +90,7 @@ fn announce(task: Task<Direct>, kind: EventKind, parent_tgid: u32) {
 /// The name of a thread.
 #[inline(always)]
 pub fn comm(task: Task<Direct>) -> [u8; 16] {
-    let base: *const c_void = task.as_ptr();
-    let mut comm = [0; 16];
-    let (low, high): (u64, u64) =
-        (Direct::at(base, offset!(task_comm)), Direct::at(base, offset!(task_comm) + 8));
+    let ([low, high], mut comm) = (task.name(), [0; 16]);
     comm[..8].copy_from_slice(&low.to_ne_bytes());
     comm[8..].copy_from_slice(&high.to_ne_bytes());
     comm

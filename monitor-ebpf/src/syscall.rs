@@ -20,7 +20,7 @@ use monitor_common::{
 
 use crate::{
     config::{CALL_CLASSES, offset, tunable},
-    drops, histogram,
+    drops, files, histogram,
     kernel::{self, Direct, Read},
     slot,
 };
@@ -79,7 +79,7 @@ fn on_enter(number: i64) {
     let Some(place) = CALLS.get_ptr_mut(tid & tunable!(thread_mask)) else { return };
     // SAFETY: no arguments.
     let at_ns = unsafe { bpf_ktime_get_ns() };
-    let start = CallStart { tid, class: class(number), at_ns };
+    let start = call(tid, number, at_ns);
     // SAFETY: a map value. Of two threads in one place, the call of one is counted without its time.
     unsafe { *place = start };
 }
@@ -97,11 +97,12 @@ fn on_exit(result: i64) {
             ABSENT => -1,
             offset => Direct::at::<i64>(kernel::user_registers(task), offset),
         };
-        start = CallStart { tid, class: class(number), at_ns: 0 };
+        start = call(tid, number, 0);
     } else {
         // SAFETY: as above. Used up, so that it cannot be taken for the beginning of another.
         unsafe { (*place).at_ns = 0 };
     }
+    files::on_exit(task, u32::from(start.file_operation), result, start.at_ns);
     let index = start.class as usize;
     if index >= CallClass::COUNT {
         return;
@@ -135,21 +136,28 @@ fn on_exit(result: i64) {
     }
 }
 
-/// The [`CallClass`] of a system call of the running thread.
+/// A system call of the running thread.
 #[inline(always)]
-fn class(number: i64) -> u32 {
+fn call(tid: u32, number: i64, at_ns: u64) -> CallStart {
+    let other = CallStart { tid, class: CallClass::Other as u16, file_operation: 0, at_ns };
     if number < 0 || number >= SYSCALL_LIMIT as i64 {
-        return CallClass::Other as u32;
+        return other;
     }
     if offset!(regs_cs) != ABSENT {
         let segment: u64 = Direct::at(kernel::user_registers(kernel::current()), offset!(regs_cs));
         if segment & 0xffff == USER32_CS {
-            return CallClass::Other as u32;
+            return other;
         }
     }
     // SAFETY: the index is below the length; volatile because user space replaces the value before load.
-    unsafe {
+    let class = unsafe {
         let classes = CALL_CLASSES.as_ptr().cast::<u8>();
-        u32::from(core::ptr::read_volatile(classes.add(number as usize)))
+        core::ptr::read_volatile(classes.add(number as usize))
+    };
+    CallStart {
+        tid,
+        class: u16::from(class),
+        file_operation: files::operation(number) as u16,
+        at_ns,
     }
 }

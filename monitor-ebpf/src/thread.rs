@@ -3,7 +3,10 @@
 //! Contract: see [`monitor_common::sched`]. An entry is written under the runqueue lock of its thread, which the hooks
 //! hold, so it needs no lock of its own; the record of a slot is written by its own CPU with interrupts off.
 
-use core::sync::atomic::{Ordering, compiler_fence};
+use core::{
+    arch::asm,
+    sync::atomic::{Ordering, compiler_fence},
+};
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -12,8 +15,7 @@ use aya_ebpf::{
 };
 use monitor_common::{
     drops::DropReason,
-    sched::{Latency, SlotLatency, SlotTime, Thread},
-    state::ThreadState,
+    sched::{Latency, SlotLatency, SlotTime, StateTime, Thread},
 };
 
 use crate::{
@@ -67,6 +69,51 @@ pub fn known(tid: u32) -> Option<&'static mut Thread> {
     // SAFETY: map values live as long as the map; the runqueue lock keeps others away.
     let thread = unsafe { &mut *pointer };
     (thread.tid == tid).then_some(thread)
+}
+
+/// What is seen of a thread that another CPU may write at the same time.
+pub struct Glimpse {
+    pub slot: u32,
+    pub state: u8,
+    pub since_ns: u64,
+}
+
+/// A look at a thread without its runqueue's lock, as wakers are; `None` if it has no entry.
+#[inline(always)]
+pub fn glimpse(tid: u32) -> Option<Glimpse> {
+    let pointer = THREADS.get_ptr(tid & tunable!(thread_mask))?;
+    // SAFETY: map values live as long as the map; each field is read whole.
+    unsafe {
+        let is_it = (&raw const (*pointer).tid).read_volatile() == tid;
+        is_it.then(|| Glimpse {
+            slot: (&raw const (*pointer).slot).read_volatile(),
+            state: (&raw const (*pointer).state).read_volatile(),
+            since_ns: (&raw const (*pointer).since_ns).read_volatile(),
+        })
+    }
+}
+
+/// Notes that the stack of a thread's waker is kept. Of its wakers one is let through to here at a time.
+#[inline(always)]
+pub fn note_waker(tid: u32) {
+    if let Some(pointer) = THREADS.get_ptr_mut(tid & tunable!(thread_mask)) {
+        // SAFETY: as for `glimpse`; nobody writes the byte before the wake-up that follows.
+        unsafe { (&raw mut (*pointer).is_waker_kept).write_volatile(1) };
+    }
+}
+
+/// Forgets of which kind the running thread's descriptor was: a new program opens others by the same numbers. What runc waited for on its
+/// sockets made the first 16 waits of the program it became waits for the network.
+#[inline(always)]
+pub fn forget_descriptor(tid: u32) {
+    if let Some(pointer) = THREADS.get_ptr_mut(tid & tunable!(thread_mask)) {
+        // SAFETY: as for `glimpse`; a byte, which switches of this thread alone write, and it runs here.
+        unsafe {
+            if (&raw const (*pointer).tid).read_volatile() == tid {
+                (&raw mut (*pointer).descriptor_uses).write_volatile(0);
+            }
+        }
+    }
 }
 
 /// The entry of a thread, made if it is new; `None` when another live thread holds it.
@@ -146,10 +193,22 @@ pub struct Transition {
     pub now_ns: u64,
 }
 
+/// The accumulator of a state; none of [`NEW`].
+///
+/// The index is made anew right where it is compared and used. The compiler otherwise compares once, keeps both outcomes for
+/// later and indexes with another copy; verifiers before Linux 6.8 then know the bound of the wrong copy, or follow a branch
+/// that cannot be, and refuse the program.
+#[inline(always)]
+fn accumulator(record: &mut SlotTime, state: u8) -> Option<&mut StateTime> {
+    let mut index = u64::from(state);
+    // SAFETY: arithmetic on one register, which changes nothing: the value is a byte.
+    unsafe { asm!("{0} &= 255", inout(reg) index, options(nomem, nostack)) };
+    record.states.get_mut(index as usize)
+}
+
 #[inline(always)]
 fn leave(record: &mut SlotTime, state: u8, now_ns: u64) {
-    if (state as usize) < ThreadState::COUNT {
-        let accumulator = &mut record.states[state as usize];
+    if let Some(accumulator) = accumulator(record, state) {
         accumulator.offset_ns = accumulator.offset_ns.wrapping_add(now_ns);
         accumulator.threads = accumulator.threads.wrapping_sub(1);
     }
@@ -157,8 +216,7 @@ fn leave(record: &mut SlotTime, state: u8, now_ns: u64) {
 
 #[inline(always)]
 fn enter(record: &mut SlotTime, state: u8, now_ns: u64) {
-    if (state as usize) < ThreadState::COUNT {
-        let accumulator = &mut record.states[state as usize];
+    if let Some(accumulator) = accumulator(record, state) {
         accumulator.offset_ns = accumulator.offset_ns.wrapping_sub(now_ns);
         accumulator.threads = accumulator.threads.wrapping_add(1);
     }

@@ -12,18 +12,23 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap},
 };
+#[cfg(bpf_target_arch = "aarch64")]
+use monitor_common::walk::Aarch64;
+#[cfg(bpf_target_arch = "x86_64")]
+use monitor_common::walk::X86_64;
 use monitor_common::{
     stack::MAX_FRAMES,
     unwind::{
-        BY_FRAME_POINTER, CfaKind, FrameKind, MAPPING_STEPS, MAX_USER_FRAMES, Mapping, NO_TABLE,
-        PAGE_BITS, PageRows, ROW_STEPS, Row, SliceHead, WalkEnd,
+        BY_FRAME_POINTER, CfaKind, MAPPING_STEPS, MAX_USER_FRAMES, Mapping, NO_TABLE, PAGE_BITS,
+        PAGE_BYTES, PackedRow, PackedRows, PageRows, ROW_STEPS, Row, SliceHead, WalkEnd,
     },
+    walk::{Memory, Registers},
 };
 
 use crate::{
     config::offset,
     kernel::{self, Direct, Read, Task},
-    profile,
+    profile, python,
 };
 
 /// Process id to the head of its mappings.
@@ -40,38 +45,82 @@ static UNWIND_PAGES: Array<PageRows> = Array::with_max_entries(1, BPF_F_MMAPABLE
 
 /// The rows of all tables.
 #[map]
-static UNWIND_ROWS: Array<Row> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+static UNWIND_ROWS: Array<PackedRows> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// Where a signal frame keeps the registers it interrupted, from the stack pointer: `struct ucontext` of x86-64.
-const SIGNAL_BP: u64 = 120;
-const SIGNAL_SP: u64 = 160;
-const SIGNAL_IP: u64 = 168;
-/// For each DWARF register, from the lowest 4 bits up, its place in `struct pt_regs` of x86-64 in words. Frame and stack pointer
-/// have kinds of their own.
-const PLACES: u64 = 0x0123_6789_04ed_5bca;
+/// The rules of all rows.
+#[map]
+static UNWIND_RULES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// The machine that the programs are built for. The words of its registers at the entry to the kernel are those of `struct pt_regs`.
+#[cfg(bpf_target_arch = "x86_64")]
+type Here = X86_64;
+#[cfg(bpf_target_arch = "aarch64")]
+type Here = Aarch64;
+/// For each DWARF register of x86-64, from the lowest 4 bits up, its word. Frame and stack pointer have kinds of their own.
+#[cfg(bpf_target_arch = "x86_64")]
+const WORDS: u64 = 0x0123_6789_04ed_5bca;
+/// Frame pointer and link register of arm64.
+#[cfg(bpf_target_arch = "aarch64")]
+const WORD_OF_FP_LINK: (u32, u32) = (29, 30);
+
+/// As much of the stack as is read at once. Most frames are less than 100 bytes, and a helper call for each costs 30 ns.
+const WINDOW_BYTES: u64 = 512;
+/// Pages of user memory: a window lies in one, so that it never asks for memory that the frame itself would not.
+const USER_PAGE_BYTES: u64 = 4096;
+/// Rows that are remembered on each CPU: the stacks of a program have most of their frames in common. 24 KiB.
+const KNOWN_BITS: u32 = 10;
 
 /// The state of one walk. It lies in a map: of what lies on the stack the verifier knows the values, and would go through the
 /// loop again for each of them.
 #[repr(C)]
 pub struct Walk {
-    pc: u64,
-    sp: u64,
-    bp: u64,
-    /// The mapping that the last address lay in.
+    registers: Registers,
+    /// That of the slice.
+    generation: u64,
+    /// The mapping that the last address that was looked for lay in.
     mapping: Mapping,
-    /// The registers at the entry to the kernel.
-    registers: u64,
     /// The first mapping of the process.
     first_mapping: u32,
     mappings: u32,
     /// Where the user frames begin in the sample.
     first_frame: u32,
     frames: u32,
-    /// Whether `pc` is where execution stands, and not where a call returns to.
-    is_exact: u32,
-    is_bp_lost: u32,
     end: u32,
-    padding: u32,
+    /// Whether the next frames are those of Python that the last one evaluates.
+    is_python: u32,
+    /// An address in the next native frame that evaluates Python: beyond all of them if there is none.
+    python_at: u64,
+    stack: Stack,
+}
+
+/// What of the stack was read last.
+#[repr(C)]
+struct Stack {
+    /// The registers at the entry to the kernel.
+    registers: u64,
+    /// Where the window was read.
+    window_at: u64,
+    /// How much of it, less 7 bytes: where a word may begin.
+    window_end: u64,
+    window: [u64; (WINDOW_BYTES / 8) as usize],
+}
+
+/// The row of an address, as it was found before. It is that of the address as long as the slice is not written anew.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct KnownRow {
+    at: u64,
+    generation: u64,
+    row: Row,
+}
+
+/// What each CPU remembers.
+pub type KnownRows = [KnownRow; 1 << KNOWN_BITS];
+
+/// What the callback needs. It lies on the stack, from where the verifier knows what the pointer is to.
+#[repr(C)]
+struct Context {
+    scratch: *mut profile::Scratch,
 }
 
 /// Walks the user stack of the running thread into the scratch sample, from `first_frame` on: how many frames, and a [`WalkEnd`].
@@ -82,81 +131,139 @@ pub fn walk(task: Task<Direct>, start_stack: u64, first_frame: u32) -> Option<(u
     let head_at = *unsafe { UNWIND_PROCESSES.get(task.tgid()) }?;
     let head = UNWIND_SLICES.get_ptr(head_at)?.cast::<SliceHead>();
     // SAFETY: an entry of the array; user space writes it while we read.
-    let (made_for, mappings) = unsafe {
+    let (made_for, mappings, generation, interpreter) = unsafe {
         (
             (&raw const (*head).start_stack).read_volatile(),
             (&raw const (*head).mappings).read_volatile(),
+            (&raw const (*head).generation).read_volatile(),
+            (&raw const (*head).interpreter).read_volatile(),
         )
     };
     if made_for != start_stack || start_stack == 0 {
         return None;
     }
-    let registers = kernel::user_registers(task);
-    let state = Walk {
-        pc: Direct::at(registers, offset!(regs_ip)),
-        sp: Direct::at(registers, offset!(regs_sp)),
-        bp: Direct::at(registers, offset!(regs_bp)),
-        mapping: Mapping { start: 0, end: 0, bias: 0, first_page: 0, pages: 0 },
-        registers: registers as u64,
-        first_mapping: head_at + 1,
-        mappings: mappings as u32,
-        first_frame,
-        frames: 0,
-        is_exact: 1,
-        is_bp_lost: 0,
-        end: WalkEnd::TooDeep as u32,
-        padding: 0,
-    };
-    let scratch = profile::scratch()?;
-    // SAFETY: the record of this CPU; samples of one CPU do not nest. The callback takes no argument of ours.
-    let (frames, end) = unsafe {
-        let walk = &raw mut (*scratch).walk;
-        walk.write(state);
-        bpf_loop(MAX_USER_FRAMES as u32 + 1, step as *mut c_void, core::ptr::null_mut(), 0);
-        ((*walk).frames, (*walk).end)
-    };
+    let entry = kernel::user_registers(task);
+    let mut context = Context { scratch: profile::scratch()? };
+    let python_at = python::collect(task, interpreter, context.scratch);
+    // SAFETY: the record of this CPU; samples of one CPU do not nest.
+    let walk = unsafe { &mut (*context.scratch).walk };
+    (walk.is_python, walk.python_at) = (0, python_at);
+    walk.registers = registers_at(entry);
+    walk.stack.registers = entry as u64;
+    walk.stack.window_end = 0;
+    walk.generation = generation;
+    // Empty, as the window is.
+    (walk.mapping.start, walk.mapping.end) = (0, 0);
+    (walk.first_mapping, walk.mappings) = (head_at + 1, mappings as u32);
+    (walk.first_frame, walk.frames) = (first_frame, 0);
+    walk.end = WalkEnd::TooDeep as u32;
+    // SAFETY: the context outlives the call.
+    unsafe {
+        let context = (&raw mut context).cast::<c_void>();
+        bpf_loop(MAX_USER_FRAMES as u32 + 1, step as *mut c_void, context, 0);
+    }
+    // SAFETY: as above.
+    let walk = unsafe { &(*context.scratch).walk };
     // As many as it may be: the verifier does not know what the callback left there.
     const { assert!(MAX_USER_FRAMES == 0xff) };
-    Some((frames & 0xff, end))
+    Some((walk.frames & 0xff, walk.end))
+}
+
+/// The registers of user code at its entry to the kernel.
+#[inline(always)]
+fn registers_at(entry: *const c_void) -> Registers {
+    #[cfg(bpf_target_arch = "x86_64")]
+    let (fp, link) = (Direct::at(entry, offset!(regs_bp)), 0);
+    #[cfg(bpf_target_arch = "aarch64")]
+    let (fp, link) =
+        (Direct::at(entry, 8 * WORD_OF_FP_LINK.0), Direct::at(entry, 8 * WORD_OF_FP_LINK.1));
+    Registers {
+        pc: Direct::at(entry, offset!(regs_ip)),
+        sp: Direct::at(entry, offset!(regs_sp)),
+        fp,
+        link,
+        is_exact: 1,
+        is_fp_lost: 0,
+    }
 }
 
 /// One frame; 1 ends the walk.
-extern "C" fn step(index: u64, _: *mut c_void) -> u64 {
-    let Some(scratch) = profile::scratch() else { return 1 };
-    // SAFETY: the record of this CPU; its two parts are apart.
-    let (walk, frames) =
-        unsafe { (&mut (*scratch).walk, (&raw mut (*scratch).sample.frames).cast::<u64>()) };
-    match frame(walk, frames, index as u32) {
+extern "C" fn step(index: u64, context: *mut Context) -> u64 {
+    // SAFETY: the record of this CPU; its parts are apart.
+    let (walk, frames, known, python) = unsafe {
+        let scratch = (*context).scratch;
+        let frames = (&raw mut (*scratch).sample.frames).cast::<u64>();
+        let known = (&raw mut (*scratch).known_rows).cast::<KnownRow>();
+        (&mut (*scratch).walk, frames, known, &mut (*scratch).python)
+    };
+    match frame(walk, frames, known, python, index) {
         Ok(()) => 0,
         Err(end) => {
-            walk.end = end as u32;
+            walk.end = end;
             1
         }
     }
 }
 
-/// Notes the frame and goes on to its caller.
+/// Notes the frame and goes on to its caller; else a [`WalkEnd`].
 #[inline(always)]
-fn frame(walk: &mut Walk, frames: *mut u64, index: u32) -> Result<(), WalkEnd> {
-    let place = walk.first_frame + index;
-    if index >= MAX_USER_FRAMES as u32 || place >= (MAX_FRAMES + MAX_USER_FRAMES) as u32 {
-        return Err(WalkEnd::TooDeep);
+fn frame(
+    walk: &mut Walk,
+    frames: *mut u64,
+    known: *mut KnownRow,
+    python: &mut python::PythonWalk,
+    index: u64,
+) -> Result<(), u32> {
+    // In the width of a pointer: what it is widened from again is another number to the verifier.
+    let place = u64::from(walk.first_frame) + index;
+    if index >= MAX_USER_FRAMES as u64 || place >= (MAX_FRAMES + MAX_USER_FRAMES) as u64 {
+        return Err(WalkEnd::TooDeep as u32);
+    }
+    let is_python = walk.is_python != 0;
+    let mut word = walk.registers.pc;
+    if is_python {
+        let (of_python, ended) = python::next(python);
+        if let Some(python_at) = ended {
+            (walk.is_python, walk.python_at) = (0, python_at);
+        }
+        word = of_python;
     }
     // SAFETY: the place is within the frames.
-    unsafe { frames.add(place as usize).write(walk.pc) };
-    walk.frames = index + 1;
+    unsafe { frames.add(place as usize).write(word) };
+    walk.frames = index as u32 + 1;
+    if is_python {
+        return Ok(());
+    }
 
-    let at = walk.pc - u64::from(walk.is_exact == 0);
+    let at = walk.registers.at();
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let place = at.wrapping_mul(GOLDEN) >> (64 - KNOWN_BITS);
+    // SAFETY: the place is within what is remembered.
+    let known = unsafe { &mut *known.add(place as usize) };
+    if known.at != at || known.generation != walk.generation {
+        let row = find(walk, at);
+        *known = KnownRow { at, generation: walk.generation, row: Row(row) };
+    }
+    walk.registers.step::<Here>(known.row, index == 0, &mut walk.stack)?;
+    walk.is_python = u32::from(walk.registers.sp > walk.python_at);
+    Ok(())
+}
+
+/// The bits of the row of an address.
+#[inline(never)]
+fn find(walk: &mut Walk, at: u64) -> u64 {
     if at < walk.mapping.start || at >= walk.mapping.end {
-        find_mapping(walk, at)?;
+        if let Err(end) = find_mapping(walk, at) {
+            return Row::nothing(end).0;
+        }
     }
     match walk.mapping.pages {
-        BY_FRAME_POINTER => by_frame_pointer(walk),
-        NO_TABLE => Err(WalkEnd::NoTable),
-        _ => {
-            let row = find_row(walk, at)?;
-            by_row(walk, row, index == 0)
-        }
+        BY_FRAME_POINTER => Row::bare(0, CfaKind::ByFramePointer).0,
+        NO_TABLE => Row::nothing(WalkEnd::NoTable).0,
+        _ => match find_row(walk, at) {
+            Ok(row) => row.0,
+            Err(end) => Row::nothing(end).0,
+        },
     }
 }
 
@@ -200,152 +307,85 @@ fn find_row(walk: &Walk, at: u64) -> Result<Row, WalkEnd> {
     }
     let rows = UNWIND_PAGES.get(walk.mapping.first_page + page as u32).ok_or(WalkEnd::NoTable)?;
     let (mut low, mut high) = (rows.first, rows.end);
-    let wanted = within & 0xffff;
+    let wanted = (within & (PAGE_BYTES - 1)) as u32;
     for _ in 0..ROW_STEPS {
         if low >= high {
             break;
         }
         let middle = (low + high) / 2;
-        let row = UNWIND_ROWS.get(middle).ok_or(WalkEnd::NoTable)?;
-        if row.address() <= wanted {
+        if row(middle)?.within_page() <= wanted {
             low = middle + 1;
         } else {
             high = middle;
         }
     }
     // Before the first row of a page holds the last of the pages before it.
-    UNWIND_ROWS.get(low.wrapping_sub(1)).copied().ok_or(WalkEnd::NoTable)
+    let rules = UNWIND_RULES.get(row(low.wrapping_sub(1))?.rules()).ok_or(WalkEnd::NoTable)?;
+    Ok(Row::of_rules(*rules))
 }
 
+/// A row of the array.
 #[inline(always)]
-fn by_row(walk: &mut Walk, row: Row, is_innermost: bool) -> Result<(), WalkEnd> {
-    let kind = row.cfa();
-    let uses_bp = kind == CfaKind::Frame as u8 || kind == CfaKind::FrameWord as u8;
-    if uses_bp && walk.is_bp_lost != 0 {
-        return Err(WalkEnd::Unsupported);
-    }
-    let cfa = if kind == CfaKind::Stack as u8 {
-        walk.sp.wrapping_add(row.wide() as u64)
-    } else if kind == CfaKind::Frame as u8 {
-        walk.bp.wrapping_add(row.wide() as u64)
-    } else if kind == CfaKind::End as u8 {
-        return Err(WalkEnd::Complete);
-    } else if kind == CfaKind::Signal as u8 {
-        return by_signal_frame(walk);
-    } else if kind == CfaKind::Linkage as u8 {
-        walk.sp + 8 + 8 * u64::from((walk.pc & 15) as i64 >= row.parameter())
-    } else if kind == CfaKind::StackWord as u8 {
-        word(walk.sp.wrapping_add(row.parameter() as u64))?.wrapping_add(row.addend() as u64)
-    } else if kind == CfaKind::FrameWord as u8 {
-        word(walk.bp.wrapping_add(row.parameter() as u64))?.wrapping_add(row.addend() as u64)
-    } else if kind == CfaKind::Leaf as u8 {
-        // Only the innermost frame has its registers as they were.
-        if !is_innermost {
-            return Err(WalkEnd::Unsupported);
+fn row(index: u32) -> Result<PackedRow, WalkEnd> {
+    let rows = UNWIND_ROWS.get_ptr(index / 2).ok_or(WalkEnd::NoTable)?.cast::<PackedRow>();
+    // SAFETY: the slot has two.
+    Ok(unsafe { rows.add(index as usize & 1).read() })
+}
+
+impl Memory for Stack {
+    /// A word of the stack, which lies in the window or brings it there.
+    #[inline(always)]
+    fn word(&mut self, at: u64) -> Option<u64> {
+        let mut within = at.wrapping_sub(self.window_at);
+        if within >= self.window_end || within & 7 != 0 {
+            if fill(self, at) != 0 {
+                return None;
+            }
+            within = 0;
         }
-        leaf_register(walk, row.addend() as u64)?.wrapping_add(row.parameter() as u64)
-    } else if kind == CfaKind::None as u8 {
-        return Err(WalkEnd::NoRow);
-    } else {
-        return Err(WalkEnd::Unsupported);
-    };
-    if cfa <= walk.sp {
-        return Err(WalkEnd::Unreadable);
-    }
-    let frame = row.frame();
-    let return_address = if frame == FrameKind::AtCfa as u8 && row.frame_offset() == -16 {
-        // What most functions do: one read for both.
-        let (bp, return_address) = two_words(cfa.wrapping_sub(16))?;
-        walk.bp = bp;
-        walk.is_bp_lost = 0;
-        return_address
-    } else {
-        if frame == FrameKind::AtCfa as u8 {
-            walk.bp = word(cfa.wrapping_add(row.frame_offset() as u64))?;
-            walk.is_bp_lost = 0;
-        } else if frame == FrameKind::AtFrame as u8 {
-            walk.bp = word(walk.bp.wrapping_add(row.frame_offset() as u64))?;
-        } else if frame == FrameKind::Lost as u8 {
-            walk.is_bp_lost = 1;
+        // Never: said to the verifier.
+        if within > WINDOW_BYTES - 8 {
+            return None;
         }
-        word(cfa.wrapping_sub(8))?
+        // SAFETY: within the window, and aligned as its words are.
+        Some(unsafe { (&raw const self.window).byte_add(within as usize).cast::<u64>().read() })
+    }
+
+    #[inline(always)]
+    fn register(&mut self, number: u64) -> Option<u64> {
+        #[cfg(bpf_target_arch = "x86_64")]
+        let word = WORDS >> (4 * (number & 15)) & 15;
+        #[cfg(bpf_target_arch = "aarch64")]
+        let word = number & 31;
+        let mut value = 0u64;
+        let at = (self.registers + 8 * word) as *const c_void;
+        // SAFETY: the helper checks the address.
+        let failed = unsafe { bpf_probe_read_kernel((&raw mut value).cast(), 8, at) };
+        (failed == 0).then_some(value)
+    }
+}
+
+/// Reads the window from an address on, as far as its page goes; not 0 if that fails.
+#[inline(never)]
+fn fill(stack: &mut Stack, at: u64) -> u64 {
+    let rest = USER_PAGE_BYTES - (at & (USER_PAGE_BYTES - 1));
+    // A word that lies in two pages is read for itself.
+    let bytes = if rest < 8 {
+        8
+    } else if rest < WINDOW_BYTES {
+        rest
+    } else {
+        WINDOW_BYTES
     };
-    walk.sp = cfa;
-    go_on(walk, return_address)
-}
-
-/// The registers that a signal interrupted.
-#[inline(always)]
-fn by_signal_frame(walk: &mut Walk) -> Result<(), WalkEnd> {
-    let sp = walk.sp;
-    walk.bp = word(sp.wrapping_add(SIGNAL_BP))?;
-    let (interrupted_sp, pc) = two_words(sp.wrapping_add(SIGNAL_SP))?;
-    const { assert!(SIGNAL_IP == SIGNAL_SP + 8) };
-    walk.sp = interrupted_sp;
-    walk.is_bp_lost = 0;
-    walk.pc = pc;
-    walk.is_exact = 1;
-    Ok(())
-}
-
-/// Code made at run time, and files without tables: those who make it keep frame pointers, or nobody can walk it.
-#[inline(always)]
-fn by_frame_pointer(walk: &mut Walk) -> Result<(), WalkEnd> {
-    if walk.is_bp_lost != 0 {
-        return Err(WalkEnd::NoRow);
+    let window = (&raw mut stack.window).cast::<c_void>();
+    // SAFETY: the helper checks the address; the window has so many bytes.
+    let failed = unsafe { bpf_probe_read_user(window, bytes as u32, at as *const c_void) };
+    if failed != 0 {
+        stack.window_end = 0;
+        return 1;
     }
-    if walk.bp == 0 {
-        return Err(WalkEnd::Complete);
-    }
-    if walk.bp < walk.sp {
-        return Err(WalkEnd::NoRow);
-    }
-    let (bp, return_address) = two_words(walk.bp)?;
-    walk.sp = walk.bp + 16;
-    walk.bp = bp;
-    go_on(walk, return_address)
-}
-
-#[inline(always)]
-fn go_on(walk: &mut Walk, return_address: u64) -> Result<(), WalkEnd> {
-    if return_address == 0 {
-        return Err(WalkEnd::Complete);
-    }
-    walk.pc = return_address;
-    walk.is_exact = 0;
-    Ok(())
-}
-
-/// A register of the innermost frame, by its DWARF number.
-#[inline(always)]
-fn leaf_register(walk: &Walk, number: u64) -> Result<u64, WalkEnd> {
-    let place = PLACES >> (4 * (number & 15)) & 15;
-    let mut value = 0u64;
-    // SAFETY: the helper checks the address.
-    let failed = unsafe {
-        bpf_probe_read_kernel(
-            (&raw mut value).cast(),
-            8,
-            (walk.registers + 8 * place) as *const c_void,
-        )
-    };
-    if failed == 0 { Ok(value) } else { Err(WalkEnd::Unreadable) }
-}
-
-#[inline(always)]
-fn word(at: u64) -> Result<u64, WalkEnd> {
-    let mut value = 0u64;
-    // SAFETY: the helper checks the address.
-    let failed = unsafe { bpf_probe_read_user((&raw mut value).cast(), 8, at as *const c_void) };
-    if failed == 0 { Ok(value) } else { Err(WalkEnd::Unreadable) }
-}
-
-#[inline(always)]
-fn two_words(at: u64) -> Result<(u64, u64), WalkEnd> {
-    let mut values = [0u64; 2];
-    // SAFETY: the helper checks the address.
-    let failed = unsafe { bpf_probe_read_user((&raw mut values).cast(), 16, at as *const c_void) };
-    if failed == 0 { Ok((values[0], values[1])) } else { Err(WalkEnd::Unreadable) }
+    (stack.window_at, stack.window_end) = (at, bytes - 7);
+    0
 }
 
 /// A child has the mappings of its parent until it executes a program.

@@ -85,24 +85,10 @@ fn on_descriptor<R: Read>(task: Task<R>, descriptor: u32, thread: &mut Thread) -
 /// The mode of the file behind a descriptor; 0 if it cannot be told.
 #[inline(always)]
 fn mode<R: Read>(task: Task<R>, descriptor: u32) -> u16 {
-    if offset!(task_files) == ABSENT
-        || offset!(files_fdt) == ABSENT
-        || offset!(fdtable_fd) == ABSENT
-        || offset!(fdtable_max_fds) == ABSENT
-        || offset!(file_inode) == ABSENT
-        || offset!(inode_mode) == ABSENT
-    {
+    let file = task.open_file(descriptor);
+    if file.is_null() {
         return 0;
     }
-    let files = kernel::pointer::<R>(task.as_ptr(), offset!(task_files));
-    let table = kernel::pointer::<R>(files, offset!(files_fdt));
-    if descriptor >= R::at::<u32>(table, offset!(fdtable_max_fds)) {
-        return 0;
-    }
-    // The array holds pointers to pointers, whose type the verifier does not follow: from here on by helper.
-    let array = kernel::pointer::<R>(table, offset!(fdtable_fd));
-    let entry = array.wrapping_byte_add(8 * descriptor as usize);
-    let file = kernel::pointer::<Probe>(entry, 0);
     let inode = kernel::pointer::<Probe>(file, offset!(file_inode));
     Probe::at(inode, offset!(inode_mode))
 }

@@ -1,12 +1,16 @@
 //! The wiring: the only file that knows every stage. It starts the kernel half, the thread that collects and the
 //! threads that record and name stacks, and answers as the server's [`Backend`].
 
+mod audit;
 mod doctor;
 mod history;
 mod recorder;
 mod report;
+mod session;
 mod start;
 mod waits;
+mod wanted;
+mod weights;
 
 use std::{
     sync::{
@@ -21,22 +25,26 @@ pub use doctor::without_engine;
 pub use start::start;
 
 use crate::{
-    collect::Collector,
+    analyze::audit::AuditReport,
+    collect::{self, Collector, Outlier},
     container::{Registry, limits::Change},
     kernel::{
         host::{Host, SourceStatus},
         ids::Tgid,
     },
-    metric::{Tick, WallTimeNs},
+    metric::{Descriptor, KtimeNs, Scope, Tick, WallTimeNs},
     probe::{self, Event},
     profile::Profile,
     serve::{
-        Backend, BackendError, BoxFuture, ProfileRequest, Watch, process_subject,
+        Backend, BackendError, BoxFuture, ProfileRequest, Watch,
+        intake::Intake,
+        process_subject,
+        push::{OtlpPush, ProfilePush, RemoteWrite},
         report::{DoctorReport, ProbesReport},
     },
-    store::{History, Live, Snapshot},
-    symbol::Symbols,
-    unwind::Unwinder,
+    store::{History, Live, Snapshot, profiles::Archive},
+    symbol::{self, Symbols},
+    unwind::{self, Unwinder},
 };
 
 /// How often the event ring is read between ticks: at 256 KB it holds 5,000 process events.
@@ -46,6 +54,7 @@ const EVENT_INTERVAL: Duration = Duration::from_millis(100);
 pub struct Engine {
     shared: Arc<Shared>,
     recorder: recorder::Recorder,
+    keeper: Option<recorder::Keeper>,
     collecting: Option<JoinHandle<()>>,
 }
 
@@ -53,9 +62,15 @@ pub struct Engine {
 struct Shared {
     collector: Mutex<Collector>,
     host: Mutex<Host>,
+    auditor: Mutex<audit::Auditor>,
     registry: Arc<Registry>,
     live: Live,
     history: Option<History>,
+    archive: Option<Arc<Archive>>,
+    push: Option<RemoteWrite>,
+    otlp: Option<OtlpPush>,
+    intake: Option<Arc<Intake>>,
+    profile_push: Option<Arc<ProfilePush>>,
     symbols: Symbols,
     unwinder: Unwinder,
     costs: Mutex<report::Costs>,
@@ -66,6 +81,10 @@ struct Shared {
 impl Shared {
     fn collector(&self) -> MutexGuard<'_, Collector> {
         self.collector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn auditor(&self) -> MutexGuard<'_, audit::Auditor> {
+        self.auditor.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_events(&self) {
@@ -96,16 +115,43 @@ impl Shared {
     }
 
     fn tick(&self) {
+        let mut of_host = vec![];
         let (taken, mut samples) = {
             let mut collector = self.collector();
             collector.renew_watches();
+            // Close to the instant of the tick: rates divide by the time between ticks. Read after the audit, which on a busy
+            // machine may take most of a second, a host of 2 CPUs was shown to use 3.7 of them.
+            let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+            host.collect(KtimeNs::now(), &mut of_host);
+            drop(host);
+            let mut auditor = self.auditor();
+            let before = auditor.begin(&self.registry);
             let (taken, mut samples) = collector.collect();
+            let used = collector.cpu_since(taken);
+            auditor.end(before, taken, &mut samples, &used, &self.registry);
             probe::own::collect(collector.probes(), &mut samples);
             (taken, samples)
         };
-        self.host.lock().unwrap_or_else(PoisonError::into_inner).collect(taken, &mut samples);
+        samples.append(&mut of_host);
+        unwind::collect(&self.unwinder.stats(), &mut samples);
+        symbol::collect(&self.symbols.stats(), &mut samples);
         if let Some(history) = &self.history {
             history.collect(&mut samples);
+        }
+        if let Some(archive) = &self.archive {
+            archive.collect(&mut samples);
+        }
+        if let Some(push) = &self.push {
+            push.collect(&mut samples);
+        }
+        if let Some(otlp) = &self.otlp {
+            otlp.collect(&mut samples);
+        }
+        if let Some(push) = &self.profile_push {
+            push.collect(&mut samples);
+        }
+        if let Some(intake) = &self.intake {
+            intake.collect(&mut samples);
         }
         let tick = Arc::new(Tick { at: WallTimeNs::now(), taken, samples });
         self.live.add_shared(Arc::clone(&tick));
@@ -151,14 +197,15 @@ impl Backend for Engine {
     }
 
     fn doctor(&self) -> DoctorReport {
-        let sources = self.shared.sources();
+        let (sources, audit) = (self.shared.sources(), self.shared.auditor().report());
         doctor::report(
             self.shared.collector().probes(),
             &self.shared.registry,
             &self.shared.unwinder.stats(),
             &sources,
+            &audit,
             &self.shared.options,
-            self.shared.history.as_ref(),
+            (self.shared.history.as_ref(), self.shared.archive.as_deref()),
         )
     }
 
@@ -167,12 +214,33 @@ impl Backend for Engine {
         history.map(History::snapshot).ok_or_else(BackendError::no_history)
     }
 
+    fn archive(&self) -> Result<Arc<Archive>, BackendError> {
+        self.shared.archive.clone().ok_or_else(BackendError::no_profiles)
+    }
+
+    fn intake(&self) -> Option<Arc<Intake>> {
+        self.shared.intake.clone()
+    }
+
     fn sources(&self) -> Vec<SourceStatus> {
         self.shared.sources()
     }
 
+    fn audit(&self) -> AuditReport {
+        self.shared.auditor().report()
+    }
+
+    fn metrics(&self) -> Vec<&'static Descriptor> {
+        let collected = collect::DESCRIPTORS.iter().copied().flatten().copied();
+        collected.filter(|metric| metric.scope == Scope::Container).collect()
+    }
+
     fn changes(&self) -> Vec<Change> {
         self.shared.collector().changes()
+    }
+
+    fn outliers(&self, span: Duration) -> (Duration, Vec<Outlier>) {
+        self.shared.collector().outliers(span)
     }
 
     fn watch(&self, process: Tgid) -> Result<Watch, BackendError> {
@@ -207,6 +275,8 @@ impl Drop for WatchGuard {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.shared.is_ending.store(true, Ordering::Relaxed);
+        // While the rest still runs: its last window wants names.
+        self.keeper = None;
         if let Some(thread) = self.collecting.take() {
             // A panic there was logged where it happened.
             let _ = thread.join();

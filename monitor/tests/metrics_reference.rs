@@ -3,11 +3,13 @@
 use std::{collections::HashSet, env, fs, path::Path};
 
 use cgscope::{
+    analyze::audit,
     collect,
     kernel::host,
     metric::{Descriptor, Kind, Scope, Unit, reference},
     probe::own,
-    store,
+    serve::{intake, push},
+    store, symbol, unwind,
 };
 use monitor_common::drops::DropReason;
 
@@ -15,7 +17,16 @@ const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/metrics.md");
 
 fn descriptors() -> impl Iterator<Item = &'static Descriptor> {
     let collected = collect::DESCRIPTORS.iter().copied().flatten();
-    let own = own::DESCRIPTORS.iter().chain(store::DESCRIPTORS);
+    let own = [
+        own::DESCRIPTORS,
+        store::DESCRIPTORS,
+        push::DESCRIPTORS,
+        intake::DESCRIPTORS,
+        unwind::DESCRIPTORS,
+        symbol::DESCRIPTORS,
+        audit::DESCRIPTORS,
+    ];
+    let own = own.into_iter().flatten();
     collected.chain(host::DESCRIPTORS).chain(own).copied()
 }
 

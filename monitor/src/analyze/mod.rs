@@ -1,5 +1,6 @@
 //! Findings from data handed in. Pure: no I/O, no clock, cannot fail.
 
+pub mod audit;
 mod interference;
 mod overview;
 mod window;

@@ -8,6 +8,7 @@
 mod descriptor;
 mod device;
 mod pair;
+mod wait;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -18,8 +19,9 @@ use std::{
 use monitor_common::block::{BlockKey, HIERARCHY_NONE, PAIR_OVERFLOW};
 
 pub(super) use descriptor::DESCRIPTORS;
-use device::{Device, Devices};
+pub(super) use device::{Device, Devices};
 use pair::{Delta, Pair, Totals};
+use wait::Waits;
 
 use crate::{
     container::{Accounts, Container, Registry},
@@ -47,6 +49,7 @@ pub(super) struct Block {
     accounts: Accounts<BTreeMap<Device, Totals>>,
     disks: BTreeMap<Device, Totals>,
     devices: Devices,
+    waits: Waits,
 }
 
 impl Block {
@@ -67,6 +70,7 @@ impl Block {
             accounts: Accounts::default(),
             disks: BTreeMap::new(),
             devices: Devices::default(),
+            waits: Waits::default(),
         }
     }
 
@@ -103,10 +107,22 @@ impl Block {
             self.read(probes, registry, index, key, now);
         }
         self.read_overflow(probes, now);
+        self.read_waits(probes, &keys, now);
         self.recycle(probes, registry, &keys, now);
         self.accounts.expire(now);
         self.devices.refresh(self.disks.keys());
-        self.show(samples);
+        self.show(now, samples);
+    }
+
+    /// Adds who waited for whom since the last time.
+    fn read_waits(&mut self, probes: &Probes, keys: &[(u32, BlockKey)], now: Instant) {
+        let pairs = &self.pairs;
+        let of = |index: u32| {
+            let (_, key) = keys.iter().find(|(known, _)| *known == index)?;
+            let owner = pairs.get(&index)?.owner.as_ref()?;
+            Some((Arc::clone(owner), Device(key.device)))
+        };
+        self.waits.advance(probes.block.waits(), of, &nobody(), now);
     }
 
     /// Adds what a pair did since the last time to its owner and its disk.
@@ -198,18 +214,22 @@ impl Block {
                 probes.block.forget(index);
                 self.read(probes, registry, index, key, now);
                 self.pairs.remove(&index);
+                self.waits.forget(index);
+                probes.block.forget_waits(index);
                 pair::zero(&probes.block, index, self.cpus, self.lanes);
                 probes.block.give_back(index);
             }
         }
     }
 
-    fn show(&mut self, samples: &mut Vec<Sample>) {
+    fn show(&mut self, now: Instant, samples: &mut Vec<Sample>) {
+        let mut queued = Vec::new();
         for (owner, by_device) in self.accounts.iter_mut() {
             let subject = Subject::Container(Arc::clone(owner));
             for (device, totals) in by_device {
                 let label = self.devices.name(*device);
                 totals.show(&descriptor::OF_CONTAINER, &subject, &label, samples);
+                queued.push((Arc::clone(owner), *device, totals.queued_ns()));
             }
         }
         for (device, totals) in &self.disks {
@@ -217,6 +237,8 @@ impl Block {
             totals.show(&descriptor::OF_DISK, &Subject::Host, &label, samples);
             samples.extend(self.devices.in_flight(*device));
         }
+        let devices = &self.devices;
+        self.waits.show(now, queued.into_iter(), |device| devices.name(device), samples);
     }
 }
 

@@ -5,31 +5,41 @@
 
 mod block;
 mod cgroup;
+mod files;
 mod interference;
 mod irq;
 mod memory;
 mod offcpu;
+mod outlier;
 mod process;
 mod profile;
 mod sched;
 mod syscall;
 mod tcp;
+mod wakeup;
+mod weight;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use monitor_common::sched::{SLOT_KERNEL, SLOT_UNATTRIBUTED, SLOT_WATCH_FIRST, WATCH_SLOTS};
 
 pub use offcpu::WaitWindow;
+pub use outlier::Outlier;
 pub use profile::attribute;
+pub use wakeup::attribute_woken;
+pub use weight::attribute_weighed;
 
 use crate::{
     container::{
         Container, Registry,
         limits::{self, Change, Changes, Limits},
     },
-    kernel::host::SourceStatus,
+    kernel::{cgroup_limits::CpuUse, host::SourceStatus},
     metric::{Descriptor, KtimeNs, Sample},
-    probe::{Event, EventReader, Family, Probes},
+    probe::{Event, EventReader, Family, OutlierReader, Probes},
 };
 
 /// Every metric that is collected from the kernel half.
@@ -41,6 +51,7 @@ pub static DESCRIPTORS: &[&[&Descriptor]] = &[
     tcp::DESCRIPTORS,
     memory::DESCRIPTORS,
     syscall::DESCRIPTORS,
+    files::DESCRIPTORS,
     irq::DESCRIPTORS,
     limits::DESCRIPTORS,
 ];
@@ -67,11 +78,13 @@ pub struct Collector {
     tcp: tcp::Tcp,
     memory: memory::Memory,
     syscall: syscall::Syscall,
+    files: files::Files,
     irq: irq::Irq,
     /// `None` when the family is off.
     limits: Option<Limits>,
     /// Of limits, those of memory included.
     changes: Changes,
+    outliers: outlier::Outliers,
     watches: [Option<Arc<str>>; WATCH_SLOTS as usize],
     /// Whose each watch was last.
     watched_last: [Option<Arc<str>>; WATCH_SLOTS as usize],
@@ -79,7 +92,12 @@ pub struct Collector {
 
 impl Collector {
     /// Takes over the kernel half.
-    pub fn new(probes: Probes, events: EventReader, registry: Arc<Registry>) -> Self {
+    pub fn new(
+        probes: Probes,
+        events: EventReader,
+        outliers: OutlierReader,
+        registry: Arc<Registry>,
+    ) -> Self {
         Self {
             cgroups: cgroup::Cgroups::default(),
             sched: sched::Sched::new(&probes),
@@ -89,9 +107,11 @@ impl Collector {
             tcp: tcp::Tcp::new(&probes),
             memory: memory::Memory::new(&probes),
             syscall: syscall::Syscall::new(&probes),
+            files: files::Files::new(&probes),
             irq: irq::Irq::new(&probes),
             limits: probes.has(Family::Limits).then(Limits::default),
             changes: Changes::default(),
+            outliers: outlier::Outliers::new(outliers),
             watches: Default::default(),
             watched_last: Default::default(),
             probes,
@@ -110,13 +130,26 @@ impl Collector {
         self.changes.latest()
     }
 
+    /// The slowest operations of each second of the last `span`, the slowest first, and of how much of it they are.
+    pub fn outliers(&self, span: Duration) -> (Duration, Vec<Outlier>) {
+        self.outliers.latest(span, &self.registry)
+    }
+
+    /// CPU time of the owners whose files were read since an instant, by the kernel's own account.
+    pub fn cpu_since(&self, since: KtimeNs) -> Vec<(Arc<str>, CpuUse)> {
+        let limits = self.limits.iter();
+        let all = limits.flat_map(|limits| limits.cpu_since(since));
+        all.map(|(owner, cpu)| (Arc::clone(owner), cpu)).collect()
+    }
+
     /// How the files of cgroups are read.
     pub fn sources(&self) -> Vec<SourceStatus> {
         vec![limits::source(self.limits.as_ref()), self.memory.source()]
     }
 
-    /// Reads the events that have come, and hands on those about processes.
+    /// Reads the events and the slow operations that have come, and hands on what is about processes.
     pub fn read_events(&mut self, mut on_process: impl FnMut(&Event)) {
+        self.outliers.read();
         let Self { probes, events, registry, cgroups, block, .. } = self;
         let identity = registry.tree().hierarchy_id;
         events.drain(|event| match &event {
@@ -155,6 +188,13 @@ impl Collector {
                     limits.note_active(owner);
                 }
             });
+        }
+        // At once: what a container's cgroup says of its CPU time is held against what was just read.
+        let Self { registry, changes, .. } = self;
+        if let Some(limits) = &mut self.limits {
+            limits.collect(registry, changes, &mut samples);
+        }
+        if self.probes.is_whole(Family::Sched) {
             self.interference.collect(&self.probes, &owned, &mut samples);
         }
         if self.probes.is_whole(Family::Process) {
@@ -164,10 +204,8 @@ impl Collector {
         self.tcp.collect(&self.probes, &owned, &mut samples);
         let Self { probes, registry, changes, .. } = self;
         self.memory.collect(probes, registry, changes, &owned, &mut samples);
-        if let Some(limits) = &mut self.limits {
-            limits.collect(registry, changes, &mut samples);
-        }
         self.syscall.collect(&self.probes, &owned, &mut samples);
+        self.files.collect(&self.probes, &self.registry, &owned, &mut samples);
         self.irq.collect(&self.probes, &owned, &mut samples);
         self.recycle();
         (taken, samples)
@@ -257,6 +295,7 @@ impl Collector {
             self.tcp.forget(&mut self.probes, slot);
             self.memory.forget(&mut self.probes, slot);
             self.syscall.forget(&self.probes, slot);
+            self.files.forget(&mut self.probes, slot);
             self.irq.forget(&self.probes, slot);
             self.probes.slots.give_back(slot);
         }

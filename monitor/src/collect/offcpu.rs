@@ -58,6 +58,8 @@ mod tests {
         StackRecord {
             at_ns,
             wait: Some((ThreadState::Lock, lasts)),
+            weighed: None,
+            woken: None,
             cgroup: CgroupId(1),
             period_ns,
             tgid: Tgid(tid),

@@ -7,52 +7,56 @@ use monitor_common::process::SlotProcess;
 use super::Owned;
 use crate::{
     container::Accounts,
-    metric::{Descriptor, Kind, Sample, Scope, Subject, Unit, Value},
+    metric::{Descriptor, Sample, Subject, Value, descriptor},
     probe::Probes,
 };
 
-macro_rules! counter {
-    ($static:ident, $name:literal, $title:literal, $source:literal, $help:literal) => {
-        static $static: Descriptor = Descriptor {
-            name: $name,
-            help: $help,
-            title: $title,
-            unit: Unit::Count,
-            kind: Kind::Counter,
-            scope: Scope::Container,
-            labels: &[],
-            source: $source,
-            kernel_floor: "5.8",
-        };
-    };
-}
-
-counter!(
-    FORKS,
+descriptor!(
+    static FORKS,
     "cgscope_process_forks_total",
     "forks",
+    Count,
+    Counter,
+    Container,
+    &[],
     "tracepoint sched:sched_process_fork",
+    "5.8",
     "Processes forked."
 );
-counter!(
-    CLONES,
+descriptor!(
+    static CLONES,
     "cgscope_process_clones_total",
     "clones",
+    Count,
+    Counter,
+    Container,
+    &[],
     "tracepoint sched:sched_process_fork",
+    "5.8",
     "Threads created."
 );
-counter!(
-    EXECS,
+descriptor!(
+    static EXECS,
     "cgscope_process_execs_total",
     "execs",
+    Count,
+    Counter,
+    Container,
+    &[],
     "tracepoint sched:sched_process_exec",
+    "5.8",
     "Programs executed."
 );
-counter!(
-    EXITS,
+descriptor!(
+    static EXITS,
     "cgscope_process_exits_total",
     "exits",
+    Count,
+    Counter,
+    Container,
+    &[],
     "tracepoint sched:sched_process_exit",
+    "5.8",
     "Processes ended."
 );
 

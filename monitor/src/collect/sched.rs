@@ -21,117 +21,119 @@ use super::Owned;
 use crate::{
     container::Accounts,
     kernel::ids::Tgid,
-    metric::{Descriptor, Histogram, Kind, KtimeNs, Sample, Scope, Subject, Unit, Value},
+    metric::{Descriptor, Histogram, KtimeNs, Sample, Subject, Value, add_lane, descriptor},
     probe::Probes,
 };
 
 const SWITCH: &str = "tracepoint sched:sched_switch";
 const SWITCH_AND_WAKEUP: &str = "tracepoints sched:sched_switch, sched_wakeup, sched_wakeup_new";
 
-macro_rules! descriptor {
-    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $labels:expr, $source:ident, $help:literal) => {
-        static $static: Descriptor = Descriptor {
-            name: $name,
-            help: $help,
-            title: $title,
-            unit: Unit::$unit,
-            kind: Kind::$kind,
-            scope: Scope::Container,
-            labels: $labels,
-            source: $source,
-            kernel_floor: "5.8",
-        };
-    };
-}
-
 descriptor!(
-    STATE,
+    static STATE,
     "cgscope_sched_state_seconds_total",
     "thread time",
     Seconds,
     Counter,
+    Container,
     &["state"],
     SWITCH_AND_WAKEUP,
+    "5.8",
     "Time of all threads by state; the states sum to threads times wall time."
 );
 descriptor!(
-    CPU,
+    static CPU,
     "cgscope_sched_cpu_seconds_total",
     "CPU",
     Seconds,
     Counter,
+    Container,
     &[],
     SWITCH,
+    "5.8",
     "Time on a CPU, without what interrupts (where the kernel accounts them) and the hypervisor took."
 );
 descriptor!(
-    THREADS,
+    static THREADS,
     "cgscope_sched_threads",
     "threads",
     Count,
     Gauge,
+    Container,
     &[],
     SWITCH_AND_WAKEUP,
+    "5.8",
     "Threads that are alive."
 );
 descriptor!(
-    SWITCHES,
+    static SWITCHES,
     "cgscope_sched_switches_total",
     "switches",
     Count,
     Counter,
+    Container,
     &["kind"],
     SWITCH,
+    "5.8",
     "Context switches away from its threads, voluntary or forced by the scheduler."
 );
 descriptor!(
-    MIGRATIONS,
+    static MIGRATIONS,
     "cgscope_sched_migrations_total",
     "migrations",
     Count,
     Counter,
+    Container,
     &[],
     SWITCH,
+    "5.8",
     "Times a thread ran on another CPU than the last time."
 );
 descriptor!(
-    WAKEUPS,
+    static WAKEUPS,
     "cgscope_sched_wakeups_total",
     "wake-ups",
     Count,
     Counter,
+    Container,
     &[],
     SWITCH_AND_WAKEUP,
+    "5.8",
     "Wake-ups that ended a wait."
 );
 descriptor!(
-    RUNQUEUE,
+    static RUNQUEUE,
     "cgscope_sched_runqueue_latency_seconds",
     "runqueue latency",
     Seconds,
     Distribution,
+    Container,
     &[],
     SWITCH_AND_WAKEUP,
+    "5.8",
     "How long its threads waited for a CPU, from runnable to running."
 );
 descriptor!(
-    ON_CPU,
+    static ON_CPU,
     "cgscope_sched_on_cpu_seconds",
     "on-CPU",
     Seconds,
     Distribution,
+    Container,
     &[],
     SWITCH,
+    "5.8",
     "How long its threads stayed on a CPU, from switched in to switched out, less what was stolen."
 );
 descriptor!(
-    OFF_CPU,
+    static OFF_CPU,
     "cgscope_sched_off_cpu_seconds",
     "off-CPU",
     Seconds,
     Distribution,
+    Container,
     &[],
     SWITCH,
+    "5.8",
     "How long its threads stayed off the CPU, from switched out to switched in."
 );
 
@@ -380,11 +382,8 @@ impl Slot {
         let mut sums = [empty; Latency::COUNT];
         for lane in 0..lanes {
             let record = probes.slot_latencies.read(first + lane);
-            for (sum, lane) in sums.iter_mut().zip(record.histograms) {
-                sum.sum_ns = sum.sum_ns.wrapping_add(lane.sum_ns);
-                for (a, b) in sum.counts.iter_mut().zip(lane.counts) {
-                    *a = a.wrapping_add(b);
-                }
+            for (sum, lane) in sums.iter_mut().zip(&record.histograms) {
+                add_lane(sum, lane);
             }
         }
         for ((total, sum), before) in

@@ -13,49 +13,45 @@ use monitor_common::{
 use super::Owned;
 use crate::{
     container::Accounts,
-    metric::{Descriptor, Histogram, Kind, Sample, Scope, Subject, Unit, Value},
+    metric::{Descriptor, Histogram, Sample, Subject, Value, add_lane, descriptor},
     probe::{Family, Probes},
 };
 
-macro_rules! descriptor {
-    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $help:literal) => {
-        static $static: Descriptor = Descriptor {
-            name: $name,
-            help: $help,
-            title: $title,
-            unit: Unit::$unit,
-            kind: Kind::$kind,
-            scope: Scope::Container,
-            labels: &["class"],
-            source: "tracepoints raw_syscalls:sys_enter, sys_exit",
-            kernel_floor: "5.8",
-        };
-    };
-}
-
 descriptor!(
-    CALLS,
+    static CALLS,
     "cgscope_syscall_calls_total",
     "system calls",
     Count,
     Counter,
+    Container,
+    &["class"],
+    "tracepoints raw_syscalls:sys_enter, sys_exit",
+    "5.8",
     "System calls of its threads that returned, by what they are for. Only with --enable syscall."
 );
 descriptor!(
-    ERRORS,
+    static ERRORS,
     "cgscope_syscall_errors_total",
     "failed calls",
     Count,
     Counter,
+    Container,
+    &["class"],
+    "tracepoints raw_syscalls:sys_enter, sys_exit",
+    "5.8",
     "System calls of its threads that returned an error; calls that a signal interrupted and that go on are none. Only with \
      --enable syscall."
 );
 descriptor!(
-    LATENCY,
+    static LATENCY,
     "cgscope_syscall_latency_seconds",
     "call time",
     Seconds,
     Distribution,
+    Container,
+    &["class"],
+    "tracepoints raw_syscalls:sys_enter, sys_exit",
+    "5.8",
     "How long each system call of its threads took, waiting included. Only with --enable syscall."
 );
 
@@ -90,7 +86,8 @@ struct Account {
 impl Syscall {
     pub fn new(probes: &Probes) -> Self {
         Self {
-            is_on: probes.is_whole(Family::Syscall),
+            // Its programs are there for the family `files` too.
+            is_on: probes.has(Family::Syscall) && probes.is_whole(Family::Syscall),
             slots: HashMap::new(),
             accounts: Accounts::default(),
         }
@@ -200,8 +197,7 @@ fn read_latencies(probes: &Probes, slot: u32) -> Box<Histograms> {
     for lane in 0..lanes {
         let record = probes.syscall.latencies.read((slot * lanes + lane) as usize);
         for (sum, lane) in sums.iter_mut().zip(&record.histograms) {
-            sum.sum_ns = sum.sum_ns.wrapping_add(lane.sum_ns);
-            sum.counts.iter_mut().zip(lane.counts).for_each(|(a, b)| *a = a.wrapping_add(b));
+            add_lane(sum, lane);
         }
     }
     sums

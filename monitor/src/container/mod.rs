@@ -6,6 +6,7 @@
 //! drain their ring: a birth told twice counts once.
 
 mod account;
+mod culprit;
 mod enrich;
 mod find;
 mod identity;
@@ -20,6 +21,7 @@ mod table;
 mod unit;
 
 pub use account::Accounts;
+pub use culprit::Culprits;
 pub use find::FindError;
 pub use identity::{Identity, identify};
 pub use model::{Container, ContainerId, Pod};

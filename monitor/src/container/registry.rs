@@ -261,6 +261,12 @@ impl Registry {
         self.shared.read().of(CgroupKey { hierarchy, id }).cloned()
     }
 
+    /// Whether the directory of a container that lives has outlived its processes: its runtime was killed before it could clean
+    /// up. False where that cannot be told. Reads a file.
+    pub fn is_leftover(&self, container: &Container) -> bool {
+        container.is_alive() && self.tree.is_populated(&container.cgroup) == Some(false)
+    }
+
     /// Containers, living first, then by qualified name. `all` adds units, plain cgroups and the host.
     pub fn containers(&self, include_dead: bool, all: bool) -> Vec<Arc<Container>> {
         let mut found: Vec<_> = {

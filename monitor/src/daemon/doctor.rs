@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    analyze::audit::{AuditReport, CheckReport, TOLERANCE},
     container::Registry,
     kernel::{
         features::{self, Feature},
@@ -15,7 +16,7 @@ use crate::{
         duration::Span,
         report::{Check, CheckStatus, DoctorReport},
     },
-    store::History,
+    store::{History, profiles::Archive},
     unwind::UnwindStats,
 };
 
@@ -25,12 +26,15 @@ pub(super) fn report(
     registry: &Registry,
     unwind: &UnwindStats,
     sources: &[SourceStatus],
+    audit: &AuditReport,
     options: &EngineOptions,
-    history: Option<&History>,
+    (history, archive): (Option<&History>, Option<&Archive>),
 ) -> DoctorReport {
     let mut checks = vec![identity(registry), unwind_tables(unwind)];
     checks.extend(super::history::checks(history));
+    checks.extend(super::history::profile_checks(archive));
     checks.extend(sources.iter().map(source));
+    checks.extend(audit.checks.iter().map(|check| audited(check, audit)));
     checks.extend(probes.programs.iter().map(program));
     let off = Family::ALL.iter().filter(|f| options.disabled.iter().any(|name| name == f.name()));
     checks.extend(off.map(|family| Check {
@@ -102,6 +106,15 @@ fn unwind_tables(stats: &UnwindStats) -> Check {
     if stats.evicted > 0 {
         detail += &format!(", {} dropped for others", stats.evicted);
     }
+    if stats.cache_bytes > 0 {
+        detail += &format!(", {:.1} MiB kept on disk", mib(stats.cache_bytes));
+    }
+    if stats.cache_damaged + stats.cache_not_written > 0 {
+        detail += &format!(
+            " ({} of them damaged or of another version, {} not written)",
+            stats.cache_damaged, stats.cache_not_written
+        );
+    }
     let is_short = stats.refused > 0;
     if is_short {
         detail += &format!(", {} found no room", stats.refused);
@@ -142,6 +155,32 @@ fn source(source: &SourceStatus) -> Check {
     }
 }
 
+/// A figure of ours beside the kernel's own.
+fn audited(check: &CheckReport, audit: &AuditReport) -> Check {
+    let CheckReport { metric, against, counted, expected, error_ratio, .. } = check;
+    let seconds = check.subjects.iter().map(|one| one.span_ns).max().unwrap_or(0) / 1_000_000_000;
+    let round_us = audit.spent_ns / audit.rounds.max(1) / 1_000;
+    let mut detail = format!(
+        "{:.2} % off in {seconds} s: {metric} rose by {counted:.3}, {against} by {expected:.3}; a round takes {round_us} us",
+        error_ratio * 100.0
+    );
+    let is_off = *error_ratio > TOLERANCE && !check.is_sampled;
+    if is_off && let Some(worst) = check.subjects.first() {
+        detail += &format!(", furthest off is {} by {:.3}", worst.subject, worst.error);
+    }
+    Check {
+        name: format!("audit {}", check.name),
+        status: if is_off { CheckStatus::Degraded } else { CheckStatus::Ok },
+        detail,
+        remedy: if is_off {
+            "look for losses above; without any, report it with /api/v1/audit".into()
+        } else {
+            String::new()
+        },
+        metrics_affected: if is_off { vec![metric.clone()] } else { vec![] },
+    }
+}
+
 fn program(program: &ProgramStatus) -> Check {
     let refusals = program.refusals.join("; ");
     let (status, detail) = match program.hook {
@@ -177,6 +216,7 @@ fn metrics_of(family: Family) -> Vec<String> {
         | Family::Tcp
         | Family::Memory
         | Family::Syscall
+        | Family::Files
         | Family::Irq
         | Family::Limits => {
             let prefix = format!("cgscope_{family}_");

@@ -8,7 +8,7 @@ use crate::{
         EngineOptions, PROCESS_PREFIX,
         report::{Check, CheckStatus},
     },
-    store::{History, HistoryOptions, Named, Names, Refusal, State},
+    store::{History, HistoryOptions, Named, Names, Refusal, State, profiles::Archive},
 };
 
 /// Starts it, unless it is off.
@@ -45,6 +45,29 @@ fn named(container: &Container) -> Named {
         pod: pod.and_then(|pod| pod.name.clone()),
         namespace: pod.and_then(|pod| pod.namespace.clone()),
     }
+}
+
+/// Whether profiles are written, and how many were lost.
+pub(super) fn profile_checks(archive: Option<&Archive>) -> Vec<Check> {
+    let Some(archive) = archive else { return vec![] };
+    let (directory, lost) = (archive.options().directory.display(), archive.lost_windows());
+    let mib = archive.bytes() as f64 / f64::from(1 << 20);
+    let (status, detail, remedy) = match archive.trouble() {
+        None if lost == 0 => (CheckStatus::Ok, format!("{directory}: {mib:.1} MiB"), ""),
+        None => (
+            CheckStatus::Degraded,
+            format!("{directory}: {mib:.1} MiB; {lost} windows of 10 s could not be written"),
+            "they are gone; what comes is kept again",
+        ),
+        Some(why) => (
+            CheckStatus::Degraded,
+            format!("kept in memory only, since they cannot be written: {why}"),
+            "make room or make the directory writable; writing is tried again every 10 s",
+        ),
+    };
+    let remedy = remedy.to_owned();
+    let name = "kept profiles".into();
+    vec![Check { name, status, detail, remedy, metrics_affected: vec![] }]
 }
 
 /// Whether it is written, and each way in which samples were lost.

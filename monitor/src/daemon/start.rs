@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Engine, Shared, history,
-    recorder::{self, Recorder},
+    Engine, Shared, audit, history,
+    recorder::{self, Keeper, Recorder},
     report::Costs,
 };
 use monitor_common::drops::DropReason;
@@ -19,15 +19,18 @@ use crate::{
     container::Registry,
     kernel::{
         btf,
-        cgroupfs::{CgroupTree, Hierarchy},
+        cgroupfs::{CgroupTree, Hierarchy, HierarchyId},
         host::Host,
+        memory::{give_memory_back, let_go_of_code},
     },
     probe::{Config, Family, HookChoice, Identity, ProbeError, Probes, own},
     serve::{
         Backend, BackendError, EngineOptions,
+        intake::Intake,
         options::{Hook, IdentityChoice, KernelLog},
+        push::{OtlpPush, ProfilePush, RemoteWrite},
     },
-    store::Live,
+    store::{Live, profiles::Archive},
     symbol::Symbols,
     unwind::Unwinder,
 };
@@ -51,18 +54,44 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         what: error.to_string(),
         remedy: "free memory or raise the limit of threads, then start again".into(),
     })?;
-    let collector = Collector::new(probes, readers.events, Arc::clone(&registry));
+    let collector = Collector::new(probes, readers.events, readers.outliers, Arc::clone(&registry));
     let of_mapped = symbols.clone();
-    let unwinder = Unwinder::start(readers.unwind, move |process| of_mapped.mapped(process))
+    let cache = options.unwind_cache.as_deref();
+    let unwinder = Unwinder::start(readers.unwind, cache, move |process| of_mapped.mapped(process))
         .map_err(|error| thread_failure("unwinder", &error))?;
     let history =
         history::start(options, &registry).map_err(|error| thread_failure("history", &error))?;
+    let live = Live::default();
+    let push = options
+        .push
+        .clone()
+        .map(|options| RemoteWrite::start(options, &live, Arc::clone(&registry)))
+        .transpose()
+        .map_err(|error| thread_failure("remote write", &error))?;
+    let otlp = options
+        .otlp
+        .clone()
+        .map(|options| OtlpPush::start(options, &live, Arc::clone(&registry)))
+        .transpose()
+        .map_err(|error| thread_failure("push by OTLP", &error))?;
+    let profile_push = options.profiles.as_ref().and_then(|profiles| profiles.push.clone());
+    let profile_push = profile_push
+        .map(|options| ProfilePush::start(options, Arc::clone(&registry)).map(Arc::new))
+        .transpose()
+        .map_err(|error| thread_failure("push of profiles", &error))?;
+    let archive = options.profiles.as_ref().map(|o| Arc::new(Archive::new(o.archive.clone())));
     let shared = Arc::new(Shared {
         collector: Mutex::new(collector),
-        host: Mutex::new(Host::new()),
+        host: Mutex::new(host(options)),
+        auditor: Mutex::new(audit::Auditor::new()),
         registry: Arc::clone(&registry),
-        live: Live::default(),
+        live,
         history,
+        archive: archive.clone(),
+        push,
+        otlp,
+        intake: options.intake.as_ref().map(|intake| Arc::new(Intake::new(intake.max_series))),
+        profile_push: profile_push.clone(),
         symbols: symbols.clone(),
         unwinder: unwinder.clone(),
         costs: Mutex::new(Costs::default()),
@@ -74,7 +103,9 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         move || {
             let collector = shared.collector();
             let dropped = own::dropped(collector.probes()).into_iter();
-            let of_stacks = dropped.filter(|(reason, _)| *reason == DropReason::StackRingFull);
+            let of_stacks = dropped.filter(|(reason, _)| {
+                matches!(reason, DropReason::StackRingFull | DropReason::StackNested)
+            });
             of_stacks.map(|(_, count)| count).sum()
         }
     };
@@ -82,7 +113,8 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         let shared = Arc::clone(&shared);
         move || shared.read_events()
     };
-    let parts = recorder::Parts { registry, symbols, unwinder };
+    let block = HierarchyId(shared.collector().probes().tunables.block_hierarchy_id);
+    let parts = recorder::Parts { registry, symbols, unwinder, block };
     let slots = {
         let shared = Arc::clone(&shared);
         move || shared.collector().probes().slots.iter().collect()
@@ -92,9 +124,20 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         catch_up: Box::new(catch_up),
         slots: Box::new(slots),
     };
-    let samplers = recorder::Samplers { clock: readers.sampler, waits: readers.waits };
+    let samplers = recorder::Samplers {
+        clock: readers.sampler,
+        waits: readers.waits,
+        weights: readers.weights,
+    };
     let recorder = Recorder::start(readers.stacks, samplers, parts, news)
         .map_err(|error| thread_failure("recorder", &error))?;
+    let keeper = match (archive, &options.profiles) {
+        (Some(archive), Some(options)) => {
+            let keeper = Keeper::start(&recorder, archive, profile_push, options.frequency_hz);
+            Some(keeper.map_err(|error| thread_failure("keeper of profiles", &error))?)
+        }
+        _ => None,
+    };
     if let Some(mut log) = readers.log {
         thread::Builder::new()
             .name("cgscope-kernlog".into())
@@ -115,18 +158,20 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         .map_err(|error| thread_failure("collector", &error))?;
     // Whoever asks first asks by name. If the files are that slow, ids have to do until then.
     shared.registry.wait_for_names(NAMES_PATIENCE);
+    // What only the start needed, most of it the kernel's types.
     give_memory_back();
-    Ok(Arc::new(Engine { shared, recorder, collecting: Some(collecting) }))
+    let_go_of_code();
+    Ok(Arc::new(Engine { shared, recorder, keeper, collecting: Some(collecting) }))
 }
 
-/// Gives back what only the start needed, most of it the kernel's types: the C library keeps freed memory in its heap
-/// otherwise.
-fn give_memory_back() {
-    // SAFETY: no pointers are handed over; it may be called at any time from any thread.
-    #[cfg(target_env = "gnu")]
-    unsafe {
-        libc::malloc_trim(0);
+/// The sources of the host, at the intervals that were asked for.
+fn host(options: &EngineOptions) -> Host {
+    let mut host = Host::new();
+    for (name, interval) in &options.source_intervals {
+        // Names were checked where they were given.
+        host.set_interval(name, *interval);
     }
+    host
 }
 
 fn thread_failure(what: &str, error: &std::io::Error) -> BackendError {

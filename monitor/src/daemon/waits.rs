@@ -3,20 +3,15 @@
 //! Contract: the kernel half follows waits only while one of these recordings runs. They share it: what one asks for, another may be sent as
 //! well, and takes only its own.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    io,
-    sync::{Arc, Weak},
-};
+use std::{io, sync::Arc};
 
-use monitor_common::sched::{SLOT_FIRST, SLOT_KERNEL};
-
+use super::wanted::Wanted;
 use crate::{
     collect::WaitWindow,
-    container::{Container, Registry},
+    container::Registry,
     kernel::cgroupfs::CgroupId,
     metric::KtimeNs,
-    probe::{WaitLink, WaitSampler, WaitTarget, WaitTotals},
+    probe::{WaitLink, WaitSampler, WaitTotals},
     profile::{Samples, Weight},
     serve::{BackendError, Target},
 };
@@ -25,8 +20,7 @@ use crate::{
 pub(super) struct Waits {
     /// Or why there is none.
     sampler: Result<WaitSampler, String>,
-    link: Weak<WaitLink>,
-    targets: BTreeMap<u64, Target>,
+    wanted: Wanted<WaitLink>,
 }
 
 /// What one of them goes by.
@@ -40,7 +34,7 @@ pub(super) struct WaitSession {
 
 impl Waits {
     pub fn new(sampler: Result<WaitSampler, String>) -> Self {
-        Self { sampler, link: Weak::new(), targets: BTreeMap::new() }
+        Self { sampler, wanted: Wanted::default() }
     }
 
     /// Begins to follow the waits of a target. `slots` are those of cgroups, as far as they are known.
@@ -55,19 +49,15 @@ impl Waits {
             what: "recording waits".into(),
             why: why.clone(),
         })?;
-        let link = match self.link.upgrade() {
-            Some(link) => link,
-            None => Arc::new(sampler.attach().map_err(|error| failed(&error))?),
-        };
-        self.link = Arc::downgrade(&link);
+        let link = self.wanted.link(|| sampler.attach()).map_err(|error| failed(&error))?;
         let totals_before = sampler.totals();
-        self.targets.insert(id, target.clone());
+        self.wanted.insert(id, target);
         let begun = self.want(slots, registry).and_then(|()| match &mut self.sampler {
             Ok(sampler) => sampler.begin(),
             Err(_) => Ok(()),
         });
         if let Err(error) = begun {
-            self.targets.remove(&id);
+            self.wanted.remove(id);
             return Err(failed(&error));
         }
         Ok(WaitSession {
@@ -79,7 +69,7 @@ impl Waits {
 
     /// Whether somebody records.
     pub fn is_recording(&self) -> bool {
-        !self.targets.is_empty()
+        !self.wanted.is_empty()
     }
 
     /// Tells the kernel half whose waits are wanted. A cgroup that is not known yet is not refused.
@@ -89,18 +79,11 @@ impl Waits {
         registry: &Registry,
     ) -> io::Result<()> {
         let Ok(sampler) = &self.sampler else { return Ok(()) };
-        let ids: HashSet<&str> = self.targets.values().filter_map(container_of).collect();
-        if !ids.is_empty() {
-            let cgroups: HashMap<u32, CgroupId> = slots().into_iter().collect();
-            let is_other = |id: &str| !ids.contains(id);
-            sampler.refuse(|slot| match cgroups.get(&slot) {
-                _ if slot == SLOT_KERNEL => is_other(Container::kernel().id.as_str()),
-                Some(cgroup) => registry.of(*cgroup).is_some_and(|c| is_other(c.id.as_str())),
-                None => (1..SLOT_FIRST).contains(&slot),
-            });
+        let (targets, is_refused) = self.wanted.told(slots, registry);
+        if let Some(is_refused) = is_refused {
+            sampler.refuse(is_refused);
         }
-        let wanted: Vec<_> = self.targets.values().map(wanted).collect();
-        sampler.want(wanted.iter())
+        sampler.want(targets.iter())
     }
 
     /// Has those sent who wait still, for a recording that ends; then lets go.
@@ -110,25 +93,23 @@ impl Waits {
         {
             tracing::warn!(%error, "those who wait still are missing in a recording of waits");
         }
-        self.targets.remove(&id);
+        self.wanted.remove(id);
     }
 
     /// What was lost since a recording began, added to it.
     pub fn lose(&self, session: &WaitSession, samples: &mut Samples) {
         let Ok(sampler) = &self.sampler else { return };
         let (now, before) = (sampler.totals(), session.totals_before);
-        let lost =
-            Weight { count: now.lost - before.lost, weight_ns: now.lost_ns - before.lost_ns };
+        let lost = Weight { count: now.lost - before.lost, amount: now.lost_ns - before.lost_ns };
         samples.lose("ring full", lost);
         // How long those waited is not known.
-        let untracked = Weight { count: now.untracked - before.untracked, weight_ns: 0 };
+        let untracked = Weight { count: now.untracked - before.untracked, amount: 0 };
         samples.lose("too many threads", untracked);
     }
 
     /// Gives back what was kept of threads if nobody records any more.
     pub fn tidy(&mut self) {
-        if self.targets.is_empty()
-            && self.link.strong_count() == 0
+        if self.wanted.is_over()
             && let Ok(sampler) = &mut self.sampler
         {
             sampler.forget();
@@ -137,7 +118,7 @@ impl Waits {
 
     /// A recording is gone.
     pub fn remove(&mut self, id: u64) {
-        self.targets.remove(&id);
+        self.wanted.remove(id);
     }
 }
 
@@ -145,21 +126,6 @@ impl WaitSession {
     /// Lets go of the kernel half.
     pub fn detach(&mut self) {
         self.link = None;
-    }
-}
-
-fn container_of(target: &Target) -> Option<&str> {
-    match target {
-        Target::Container(id) => Some(id.as_str()),
-        Target::All | Target::Process(_) => None,
-    }
-}
-
-fn wanted(target: &Target) -> WaitTarget {
-    match target {
-        Target::All => WaitTarget::All,
-        Target::Container(_) => WaitTarget::Slots,
-        Target::Process(tgid) => WaitTarget::Process(*tgid),
     }
 }
 

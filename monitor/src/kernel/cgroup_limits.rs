@@ -10,11 +10,13 @@ use super::{
     cgroup_file::{Controller, below_root, field, number, read, read_number},
     cpus,
 };
+use crate::metric::KtimeNs;
 
 /// Where the files are. On a hybrid machine each controller is where it is.
 #[derive(Clone, Debug)]
 pub struct LimitFiles {
     cpu: Option<Controller>,
+    cpuacct: Option<Controller>,
     cpuset: Option<Controller>,
     pids: Option<Controller>,
 }
@@ -46,17 +48,29 @@ pub struct CgroupUse {
     pub throttled_periods: Option<u64>,
     /// How long it was kept from running, ns, each CPU's counted.
     pub throttled_ns: Option<u64>,
+    /// CPU time of its threads and of those in the cgroups inside it, and when that was read.
+    pub cpu: Option<CpuUse>,
     /// Processes and threads it has.
     pub pids: Option<u64>,
     /// How often it got no new one because of the limit.
     pub refused_forks: Option<u64>,
 }
 
+/// CPU time by the kernel's own account. Of a slice that goes on it has what the last tick saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuUse {
+    /// So far, ns.
+    pub used_ns: u64,
+    /// When it was read.
+    pub at: KtimeNs,
+}
+
 impl LimitFiles {
     /// Finds them on this machine.
     pub fn find() -> Self {
-        let [cpu, cpuset, pids] = ["cpu", "cpuset", "pids"].map(Controller::find);
-        Self { cpu, cpuset, pids }
+        let [cpu, cpuacct, cpuset, pids] =
+            ["cpu", "cpuacct", "cpuset", "pids"].map(Controller::find);
+        Self { cpu, cpuacct, cpuset, pids }
     }
 
     /// Whether any of the controllers is mounted.
@@ -97,6 +111,11 @@ impl LimitFiles {
             usage.throttled_periods = field(&stat, "nr_throttled");
             let in_us = || Some(field(&stat, "throttled_usec")? * 1_000);
             usage.throttled_ns = field(&stat, "throttled_time").or_else(in_us);
+            // On v2 the same file has both.
+            usage.cpu = used_us(&stat);
+        }
+        if usage.cpu.is_none() {
+            usage.cpu = self.cpu_use(cgroup);
         }
         if let Some(Controller::V1(root) | Controller::V2(root)) = &self.pids {
             let directory = root.join(cgroup);
@@ -110,12 +129,27 @@ impl LimitFiles {
         self.is_in(cgroup).contains(&true).then_some(usage)
     }
 
+    fn cpu_use(&self, relative: &str) -> Option<CpuUse> {
+        match self.cpuacct.as_ref()? {
+            Controller::V1(root) => {
+                let used_ns = read_number(&root.join(relative), "cpuacct.usage")?;
+                Some(CpuUse { used_ns, at: KtimeNs::now() })
+            }
+            Controller::V2(root) => used_us(&read(&root.join(relative), "cpu.stat")?),
+        }
+    }
+
     fn is_in(&self, relative: &str) -> [bool; 3] {
         [&self.cpu, &self.cpuset, &self.pids].map(|controller| match controller {
             Some(Controller::V1(root) | Controller::V2(root)) => root.join(relative).is_dir(),
             None => false,
         })
     }
+}
+
+/// From a `cpu.stat` that was just read.
+fn used_us(stat: &str) -> Option<CpuUse> {
+    Some(CpuUse { used_ns: field(stat, "usage_usec")? * 1_000, at: KtimeNs::now() })
 }
 
 fn read_cpu_v2(directory: &Path, limits: &mut CgroupLimits) {
@@ -162,7 +196,8 @@ mod tests {
     }
 
     fn files(controller: impl Fn() -> Controller) -> LimitFiles {
-        LimitFiles { cpu: Some(controller()), cpuset: Some(controller()), pids: Some(controller()) }
+        let [cpu, cpuacct, cpuset, pids] = std::array::from_fn(|_| Some(controller()));
+        LimitFiles { cpu, cpuacct, cpuset, pids }
     }
 
     #[test]
@@ -184,6 +219,7 @@ mod tests {
         let usage = files.usage("/a", &limits).unwrap();
         assert_eq!((usage.periods, usage.throttled_periods), (Some(7), Some(3)));
         assert_eq!(usage.throttled_ns, Some(12_000));
+        assert_eq!(usage.cpu.map(|cpu| cpu.used_ns), Some(9_000));
         assert_eq!((usage.pids, usage.refused_forks), (Some(4), Some(2)));
     }
 
@@ -194,6 +230,7 @@ mod tests {
             ("cpu.cfs_period_us", "50000\n"),
             ("cpu.shares", "1024\n"),
             ("cpu.stat", "nr_periods 7\nnr_throttled 3\nthrottled_time 12\nnr_bursts 0\n"),
+            ("cpuacct.usage", "77\n"),
             ("cpuset.effective_cpus", "1\n"),
             ("pids.max", "max\n"),
             ("pids.current", "4\n"),
@@ -204,6 +241,7 @@ mod tests {
         assert_eq!((limits.weight, limits.cpus, limits.pids), (Some(100), Some(1), None));
         let usage = files.usage("/a", &limits).unwrap();
         assert_eq!(usage.throttled_ns, Some(12));
+        assert_eq!(usage.cpu.map(|cpu| cpu.used_ns), Some(77));
         assert_eq!((usage.pids, usage.refused_forks), (Some(4), None));
     }
 

@@ -195,6 +195,13 @@ impl CgroupTree {
         path
     }
 
+    /// Whether a process is in a cgroup or below it; `None` where the kernel does not say: on v1, of the root, and when it is gone.
+    pub fn is_populated(&self, cgroup_path: &str) -> Option<bool> {
+        let events = fs::read_to_string(self.path_of(cgroup_path).join("cgroup.events")).ok()?;
+        let value = events.lines().find_map(|line| line.strip_prefix("populated "))?;
+        Some(value != "0")
+    }
+
     /// The id of a cgroup path, or `None` when it is gone.
     pub fn id_of(&self, cgroup_path: &str) -> Option<CgroupId> {
         directory_id(&self.path_of(cgroup_path))

@@ -69,7 +69,7 @@ fn parse_line(line: &str) -> Option<CgroupMount> {
 }
 
 /// Decodes the octal escapes (`\040`) of mountinfo.
-fn unescape(field: &str) -> Vec<u8> {
+pub(super) fn unescape(field: &str) -> Vec<u8> {
     let bytes = field.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;

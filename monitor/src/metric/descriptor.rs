@@ -25,6 +25,26 @@ pub struct Descriptor {
     pub kernel_floor: &'static str,
 }
 
+/// Declares a static [`Descriptor`]: visibility and name, the metric's name, its title, [`Unit`], [`Kind`], [`Scope`], labels, source,
+/// kernel floor, help.
+macro_rules! descriptor {
+    ($visibility:vis static $static:ident, $name:expr, $title:expr, $unit:ident, $kind:ident, $scope:ident, $labels:expr, $source:expr,
+     $floor:expr, $help:expr $(,)?) => {
+        $visibility static $static: $crate::metric::Descriptor = $crate::metric::Descriptor {
+            name: $name,
+            help: $help,
+            title: $title,
+            unit: $crate::metric::Unit::$unit,
+            kind: $crate::metric::Kind::$kind,
+            scope: $crate::metric::Scope::$scope,
+            labels: $labels,
+            source: $source,
+            kernel_floor: $floor,
+        };
+    };
+}
+pub(crate) use descriptor;
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {

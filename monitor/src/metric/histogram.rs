@@ -19,6 +19,12 @@ impl Default for Histogram {
     }
 }
 
+/// Adds one lane of a distribution to the others: its counts wrap, and so does their sum.
+pub fn add_lane(sum: &mut RawHistogram, lane: &RawHistogram) {
+    sum.sum_ns = sum.sum_ns.wrapping_add(lane.sum_ns);
+    sum.counts.iter_mut().zip(lane.counts).for_each(|(a, b)| *a = a.wrapping_add(b));
+}
+
 impl Histogram {
     /// Adds one value.
     pub fn record(&mut self, latency_ns: u64) {

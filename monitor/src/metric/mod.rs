@@ -11,7 +11,8 @@ mod sample;
 mod time;
 
 pub use bounds::{EXPOSED_BOUNDS, exposed_bound_of, exposed_bounds_ns};
+pub(crate) use descriptor::descriptor;
 pub use descriptor::{Descriptor, Kind, Scope, Unit};
-pub use histogram::Histogram;
+pub use histogram::{Histogram, add_lane};
 pub use sample::{LabelValues, Sample, Subject, Tick, Value};
 pub use time::{KtimeNs, WallTimeNs};

@@ -17,7 +17,7 @@ What `/metrics` and the API publish, by subsystem: the word after `cgscope_`.
 - What is not known is absent. A 0 was measured.
 - Metrics of scope *container* carry the labels `container`, `container_id` and `runtime`, and `image`, `pod` and `namespace` where
   they are known, besides those in the table.
-- *Since* is the oldest kernel whose interface gives the number; cgscope as a whole needs 5.8.
+- *Since* is the oldest kernel whose interface gives the number; cgscope as a whole is made for 6.1 and later.
 ";
 
 /// Everything about `descriptors`: a section for each subsystem, the metrics in the order of their names.

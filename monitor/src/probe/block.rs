@@ -10,7 +10,7 @@ use aya::{
     maps::{HashMap, MapData, Stack},
 };
 use monitor_common::{
-    block::{BlockKey, PAIR_FIRST, PairCounters, PairLatency},
+    block::{BlockKey, PAIR_FIRST, PairCounters, PairLatency, QueueWait},
     tunable::STATS_BIT_NONE,
 };
 
@@ -70,6 +70,7 @@ pub(super) fn is_any_disk_without_statistics() -> bool {
 pub struct BlockPairs {
     in_kernel: HashMap<MapData, BlockKey, u32>,
     free: Stack<MapData, u32>,
+    waits: HashMap<MapData, QueueWait, u64>,
     /// The key of each index.
     keys: MappedArray<BlockKey>,
     known: BTreeMap<u32, BlockKey>,
@@ -91,6 +92,7 @@ impl BlockPairs {
         Ok(Self {
             in_kernel: HashMap::try_from(take(ebpf, "BLOCK_PAIRS")?).map_err(map_error)?,
             free,
+            waits: HashMap::try_from(take(ebpf, "QUEUE_WAITS")?).map_err(map_error)?,
             known: BTreeMap::new(),
             keys: mapped(ebpf, "BLOCK_KEYS", size("BLOCK_KEYS"))?,
             counters: mapped(ebpf, "PAIR_COUNTERS", size("PAIR_COUNTERS"))?,
@@ -115,6 +117,22 @@ impl BlockPairs {
     /// Indexes in use, with their keys.
     pub fn iter(&self) -> impl Iterator<Item = (u32, BlockKey)> + '_ {
         self.known.iter().map(|(&index, &key)| (index, key))
+    }
+
+    /// How long requests waited for those of others, ns. A system call for each two pairs that met.
+    pub fn waits(&self) -> impl Iterator<Item = (QueueWait, u64)> + '_ {
+        // An entry that vanishes meanwhile was removed by ourselves.
+        self.waits.iter().flatten()
+    }
+
+    /// Forgets the waits that a pair has part in.
+    pub fn forget_waits(&mut self, index: u32) {
+        let is_of_it = |wait: &QueueWait| wait.waiter == index || wait.culprit == index;
+        let of_it: Vec<_> = self.waits().map(|(wait, _)| wait).filter(is_of_it).collect();
+        for wait in of_it {
+            // Not there any more is what we want.
+            let _ = self.waits.remove(&wait);
+        }
     }
 
     /// Forgets a pair, so that no request finds it any more. What it has counted can now be read for the last time and zeroed; then

@@ -28,6 +28,8 @@ pub enum Family {
     Memory,
     /// System calls. Off unless asked for: every call of the host pays for it.
     Syscall,
+    /// Opens, reads and writes of files, and layers of overlays. Off unless asked for, and for the same reason.
+    Files,
     /// Interrupts: hard ones and softirqs.
     Irq,
     /// Limits on CPU and processes, and how they were met. Files of cgroups only: it has no programs.
@@ -38,7 +40,7 @@ pub enum Family {
 
 impl Family {
     /// All families.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Sched,
         Self::Cgroup,
         Self::Process,
@@ -46,6 +48,7 @@ impl Family {
         Self::Tcp,
         Self::Memory,
         Self::Syscall,
+        Self::Files,
         Self::Irq,
         Self::Limits,
         Self::Profile,
@@ -61,6 +64,7 @@ impl Family {
             Self::Tcp => "tcp",
             Self::Memory => "memory",
             Self::Syscall => "syscall",
+            Self::Files => "files",
             Self::Irq => "irq",
             Self::Limits => "limits",
             Self::Profile => "profile",
@@ -69,7 +73,7 @@ impl Family {
 
     /// Whether it is on unless it is switched off.
     pub const fn is_default(self) -> bool {
-        !matches!(self, Self::Syscall | Self::Irq)
+        !matches!(self, Self::Syscall | Self::Files | Self::Irq)
     }
 }
 
@@ -159,7 +163,7 @@ const DEFAULT_THREAD_LIMIT: u32 = 1 << 18;
 /// Samples of 64 deep stacks, of 2 KB: what a CPU writes in 600 ms at 99 Hz.
 const STACK_RING_BYTES_PER_CPU: u32 = 128 << 10;
 /// A ring is memory twice, in the kernel and mapped.
-const MIN_STACK_RING_BYTES: u32 = 2 << 20;
+const MIN_STACK_RING_BYTES: u32 = 1 << 20;
 const MAX_STACK_RING_BYTES: u32 = 64 << 20;
 
 impl Config {
@@ -217,6 +221,8 @@ impl Config {
             packet_drop_arguments: tcp::packet_drop_arguments(btf),
             victim_is_task: memory::victim_is_task(btf),
             fault_has_start: memory::fault_has_start(btf),
+            files: u32::from(self.has(Family::Files)),
+            padding: 0,
             read_calls: syscall_class::read_calls(),
             write_calls: syscall_class::write_calls(),
             cpus,

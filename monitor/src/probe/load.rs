@@ -8,23 +8,28 @@ use aya::{
 };
 use aya_log::EbpfLogger;
 use monitor_common::{
-    block::{ADDRESSES_PER_CPU, REQUEST_PLACE_BITS},
+    block::{ADDRESSES_PER_CPU, DEVICES, MAX_QUEUE_WAITS, REQUEST_PLACE_BITS},
     drops::DropCounters,
+    files::MAX_LAYERS,
     interference::{PAIRS_PER_CPU, WaitPair},
     irq::VECTORS_PER_CPU,
     memory::{CACHE_READS, FAULT_STARTS, MAX_OOM_PAIRS, MAX_STALLS},
     offcpu::MAX_WAITS,
+    outlier::OutlierKind,
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     tcp::{MAX_CONNECTIONS, MAX_PACKET_DROPS},
-    tunable::Tunables,
+    tunable::{STATS_BIT_NONE, Tunables},
+    wakeup::MAX_WAKINGS,
+    weight::{MAX_LOCK_WAITS, MAX_RESIDENT, WeightKind},
 };
 
 use super::{
-    Config, EventReader, Family, MapStatus, MappedArray, ProbeError, ProgramStatus, Sampler, Slots,
-    StackReader, UnwindMaps, UnwindSizes, WaitSampler,
+    Config, EventReader, Family, MapStatus, MappedArray, OutlierReader, ProbeError, ProgramStatus,
+    Sampler, Slots, StackReader, UnwindMaps, UnwindSizes, WaitSampler, WeightSampler,
     block::{self, BlockPairs},
     failure::chain,
+    files::{self, FilesMaps},
     irq::IrqMaps,
     memory::MemoryMaps,
     offcpu, offsets, program, stats,
@@ -72,6 +77,8 @@ pub struct Probes {
     pub memory: MemoryMaps,
     /// What is counted of system calls.
     pub syscall: SyscallMaps,
+    /// What is counted of files.
+    pub files: FilesMaps,
     /// What is counted of interrupts.
     pub irq: IrqMaps,
     /// Which cgroup has which slot.
@@ -82,6 +89,8 @@ pub struct Probes {
 pub struct Readers {
     /// Cgroups and processes that come and go.
     pub events: EventReader,
+    /// The slowest operations of each second.
+    pub outliers: OutlierReader,
     /// Stack samples.
     pub stacks: StackReader,
     /// What walks of user stacks go by.
@@ -90,6 +99,8 @@ pub struct Readers {
     pub sampler: Option<Sampler>,
     /// Starts and stops the recording of waits.
     pub waits: Result<WaitSampler, String>,
+    /// Starts and stops the recording of events with a weight.
+    pub weights: WeightSampler,
     /// What the kernel half says of itself, when it may.
     pub log: Option<EbpfLogger<&'static dyn log::Log>>,
 }
@@ -116,6 +127,7 @@ impl Probes {
 
         let classes = syscall_class::table();
         let call_classes = syscall::table();
+        let file_calls = files::table();
         let sizes = map_sizes(config, &tunables)?;
         let mut loader = EbpfLoader::new();
         loader
@@ -123,7 +135,8 @@ impl Probes {
             .override_global("OFFSETS", &kernel_offsets, true)
             .override_global("TUNABLES", &tunables, true)
             .override_global("SYSCALL_CLASSES", &classes[..], true)
-            .override_global("CALL_CLASSES", &call_classes[..], true);
+            .override_global("CALL_CLASSES", &call_classes[..], true)
+            .override_global("FILE_CALLS", &file_calls[..], true);
         loader.override_global("AYA_LOG_LEVEL", &config.kernel_log_level, true);
         for (name, entries) in &sizes {
             loader.map_max_entries(name, *entries);
@@ -140,6 +153,7 @@ impl Probes {
         let pairs = BlockPairs::new(&mut ebpf, size)?;
         let memory = MemoryMaps::new(&mut ebpf, size)?;
         let syscall = SyscallMaps::new(&ebpf, size)?;
+        let files = FilesMaps::new(&mut ebpf, size)?;
         let irq = IrqMaps::new(&ebpf, size)?;
         let tcp = TcpMaps::new(&mut ebpf, size, packet_drop_reasons)?;
         let mut probes = Self {
@@ -159,6 +173,7 @@ impl Probes {
             tcp,
             memory,
             syscall,
+            files,
             irq,
             slots,
             ebpf,
@@ -169,21 +184,32 @@ impl Probes {
             .flatten();
         let kernel_types = kernel_types(&config.btf)?;
         let ebpf = &mut probes.ebpf;
-        let is_insert_wanted = block::is_any_disk_without_statistics();
+        let is_insert_wanted =
+            tunables.block_stats_bit == STATS_BIT_NONE || block::is_any_disk_without_statistics();
         let tasks = TASKS
             .iter()
-            .filter(|task| config.has(task.family) && (is_insert_wanted || !task.is_of_insert()))
-            .filter(|task| are_waits_safe || !task.is_of_waits());
+            .filter(|task| {
+                config.has(task.family) || task.is_of_calls() && are_calls_hooked(config)
+            })
+            .filter(|task| is_insert_wanted || !task.is_of_insert())
+            .filter(|task| are_waits_safe || !task.is_of_growing_maps());
         let pending = program::load_all(ebpf, &kernel_types, tasks, config.hook);
         probes.programs = program::attach_all(ebpf, &kernel_types, pending, config.hook);
         program::take_stock_again(ebpf, &probes.programs);
         let readers = Readers {
             events: EventReader::new(take(&mut probes.ebpf, "EVENTS")?)?,
+            outliers: OutlierReader::new(take(&mut probes.ebpf, "OUTLIERS")?)?,
             stacks: StackReader::new(take(&mut probes.ebpf, "STACKS")?)?,
             unwind: UnwindMaps::new(&mut probes.ebpf, unwind_sizes(config))?,
             sampler: Sampler::new(&mut probes.ebpf, &probes.programs),
             waits: WaitSampler::new(&mut probes.ebpf, &probes.programs, size)
                 .map_err(|missing| if are_waits_safe { missing } else { offcpu::UNSAFE.into() }),
+            weights: WeightSampler::new(
+                &mut probes.ebpf,
+                &probes.programs,
+                (!are_waits_safe).then_some(offcpu::UNSAFE),
+                size,
+            )?,
             log,
         };
         Ok((probes, readers))
@@ -222,7 +248,11 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
     let slots = config.slots();
     let pairs = config.block_pairs();
     let unwind = unwind_sizes(config);
+    let has_outliers = config.has(Family::Block) || config.has(Family::Files);
+    let gates = tunables.cpus * OutlierKind::COUNT as u32;
     Ok(vec![
+        ("OUTLIER_GATES", if has_outliers { gates } else { 1 }),
+        ("OUTLIERS", if has_outliers { outlier_ring_bytes(tunables.cpus) } else { 4096 }),
         ("BLOCK_PAIRS", on(Family::Block, pairs)),
         ("BLOCK_FREE", on(Family::Block, pairs)),
         ("BLOCK_KEYS", on(Family::Block, pairs)),
@@ -230,6 +260,8 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("PAIR_LATENCIES", on(Family::Block, pairs * tunables.block_lanes)),
         ("REQUESTS", on(Family::Block, 1 << REQUEST_PLACE_BITS)),
         ("ADDRESSES", on(Family::Block, tunables.cpus * ADDRESSES_PER_CPU)),
+        ("DEVICE_TIMELINES", on(Family::Block, DEVICES)),
+        ("QUEUE_WAITS", on(Family::Block, MAX_QUEUE_WAITS)),
         ("DISPLACED", on(Family::Block, DISPLACED_REQUESTS)),
         ("SLOT_TCP", on(Family::Tcp, slots * tunables.cpus)),
         ("SLOT_TCP_LATENCIES", on(Family::Tcp, slots * tunables.block_lanes)),
@@ -243,7 +275,10 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("OOM_KILLS", on(Family::Memory, MAX_OOM_PAIRS)),
         ("SLOT_SYSCALL", on(Family::Syscall, slots * tunables.cpus)),
         ("SLOT_SYSCALL_LATENCY", on(Family::Syscall, slots * tunables.block_lanes)),
-        ("CALLS", on(Family::Syscall, tunables.thread_mask + 1)),
+        ("SLOT_FILES", on(Family::Files, slots * tunables.cpus)),
+        ("SLOT_FILES_LATENCY", on(Family::Files, slots * tunables.block_lanes)),
+        ("FILE_LAYERS", on(Family::Files, MAX_LAYERS)),
+        ("CALLS", if are_calls_hooked(config) { tunables.thread_mask + 1 } else { 1 }),
         ("SLOT_IRQ", on(Family::Irq, slots * tunables.cpus)),
         ("IRQ_VECTORS", on(Family::Irq, tunables.cpus * VECTORS_PER_CPU)),
         ("IRQ_CPUS", on(Family::Irq, tunables.cpus)),
@@ -255,19 +290,39 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("SLOT_TIMES", on(Family::Sched, slots * tunables.cpus)),
         ("SLOT_LATENCIES", on(Family::Sched, slots * tunables.lanes)),
         ("TIMELINES", on(Family::Sched, tunables.cpus)),
+        ("RUN_TOTALS", on(Family::Sched, tunables.cpus)),
         ("WAIT_PAIRS", on(Family::Sched, tunables.cpus * PAIRS_PER_CPU)),
         ("SLOT_PROCESSES", on(Family::Process, slots * tunables.cpus)),
         ("EVENTS", config.event_ring_bytes),
         ("STACKS", on(Family::Profile, config.stack_ring_bytes(tunables.cpus)).max(4096)),
-        ("UNWIND_ROWS", unwind.rows),
+        // Two rows a slot.
+        ("UNWIND_ROWS", unwind.rows.div_ceil(2)),
+        ("UNWIND_RULES", unwind.rules),
         ("UNWIND_PAGES", unwind.pages),
         ("UNWIND_SLICES", unwind.mappings),
         ("UNWIND_PROCESSES", unwind.processes),
         ("WAITS", on(Family::Profile, MAX_WAITS)),
         ("WAIT_SLOTS", on(Family::Profile, slots)),
         ("WAIT_DRAWS", on(Family::Profile, tunables.cpus)),
+        ("WEIGHT_SLOTS", on(Family::Profile, slots)),
+        ("WEIGHT_DRAWS", on(Family::Profile, tunables.cpus) * WeightKind::COUNT as u32),
+        ("LOCK_WAITS", on(Family::Profile, MAX_LOCK_WAITS)),
+        ("RESIDENT", on(Family::Profile, MAX_RESIDENT)),
+        ("WAKINGS", on(Family::Profile, MAX_WAKINGS)),
         ("AYA_LOGS", if config.kernel_log_level > 0 { 128 << 10 } else { 4096 }),
     ])
+}
+
+/// What a CPU sends of both kinds in half a second, if it sends as much as it may: it is read ten times a second.
+const OUTLIER_BYTES_PER_CPU: u32 = 24 << 10;
+
+fn outlier_ring_bytes(cpus: u32) -> u32 {
+    OUTLIER_BYTES_PER_CPU.saturating_mul(cpus).clamp(64 << 10, 4 << 20).next_power_of_two()
+}
+
+/// Whether there are programs where calls begin and return: two families need them, and share them.
+fn are_calls_hooked(config: &Config) -> bool {
+    config.has(Family::Syscall) || config.has(Family::Files)
 }
 
 /// What the walk of user stacks goes by; nothing where nobody walks.
@@ -275,7 +330,7 @@ fn unwind_sizes(config: &Config) -> UnwindSizes {
     if config.has(Family::Profile) {
         UnwindSizes::for_bytes(config.unwind_table_bytes)
     } else {
-        UnwindSizes { rows: 1, pages: 1, mappings: 1, processes: 1 }
+        UnwindSizes { rows: 1, rules: 1, pages: 1, mappings: 1, processes: 1 }
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 use monitor_common::{
     block::{BlockKey, PairCounters, PairLatency},
     drops::DropCounters,
+    files::{SlotFiles, SlotFilesLatency},
     interference::WaitPair,
     irq::{IrqVector, SlotIrq},
     memory::{SlotMemory, SlotMemoryWaits},
@@ -24,7 +25,8 @@ use monitor_common::{
     sched::{Cpu, SlotLatency, SlotTime, Thread},
     syscall::{SlotSyscall, SlotSyscallLatency},
     tcp::{SlotTcp, SlotTcpLatency},
-    unwind::{Mapping, PageRows, Row},
+    unwind::{Mapping, PackedRows, PageRows},
+    weight::WeightDraw,
 };
 
 /// Records of the kernel half that may be read in place.
@@ -65,6 +67,10 @@ unsafe impl Record for SlotSyscall {}
 // SAFETY: as above.
 unsafe impl Record for SlotSyscallLatency {}
 // SAFETY: as above.
+unsafe impl Record for SlotFiles {}
+// SAFETY: as above.
+unsafe impl Record for SlotFilesLatency {}
+// SAFETY: as above.
 unsafe impl Record for SlotIrq {}
 // SAFETY: as above.
 unsafe impl Record for IrqVector {}
@@ -73,6 +79,8 @@ unsafe impl Record for WaitDraw {}
 // SAFETY: as above.
 unsafe impl Record for WaitFilter {}
 // SAFETY: as above.
+unsafe impl Record for WeightDraw {}
+// SAFETY: as above.
 unsafe impl Record for u64 {}
 
 // SAFETY: as above.
@@ -80,7 +88,7 @@ unsafe impl Record for Mapping {}
 // SAFETY: as above.
 unsafe impl Record for PageRows {}
 // SAFETY: as above.
-unsafe impl Record for Row {}
+unsafe impl Record for PackedRows {}
 
 /// A window is so large at least: some slots of the smaller arrays.
 const MIN_WINDOW_BYTES: usize = 64 << 10;

@@ -20,8 +20,7 @@ use super::{
 use crate::kernel::{btf::Btf, ids::Tgid};
 
 /// Why kernels without [`is_safe`] cannot record waits.
-pub(super) const UNSAFE: &str =
-    "recording waits needs Linux 6.1, where maps may grow inside the scheduler";
+pub(super) const UNSAFE: &str = "recording waits and events with a weight needs Linux 6.1, where maps may grow inside the scheduler";
 
 /// Whether an entry can be added to a map inside the scheduler without a reserve of its own: since 6.1 maps have an allocator for that.
 pub(super) fn is_safe(types: &Btf) -> bool {
@@ -39,13 +38,9 @@ pub enum WaitTarget {
     Process(Tgid),
 }
 
-/// What the kernel half has counted of waits since the start.
+/// What the kernel half has lost of waits since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WaitTotals {
-    /// Time of all waits that ended and were wanted, ns.
-    pub waited_ns: u64,
-    /// How many.
-    pub waits: u64,
     /// Weight that found no room in the ring, ns.
     pub lost_ns: u64,
     /// How many waits carried it.
@@ -118,23 +113,7 @@ impl WaitSampler {
 
     /// Says whose waits are wanted; what is said holds at once. Processes beyond as many as the kernel half compares are an error.
     pub fn want<'a>(&self, targets: impl Iterator<Item = &'a WaitTarget>) -> io::Result<()> {
-        let mut filter = WaitFilter::default();
-        let mut processes = 0;
-        for target in targets {
-            match target {
-                WaitTarget::All => filter.all = 1,
-                WaitTarget::Slots => filter.by_slot = 1,
-                WaitTarget::Process(tgid) if !filter.processes.contains(&tgid.0) => {
-                    let place = filter.processes.get_mut(processes).ok_or_else(|| {
-                        io::Error::other(format!("waits of {MAX_PROCESSES} processes are recorded"))
-                    })?;
-                    *place = tgid.0;
-                    processes += 1;
-                }
-                WaitTarget::Process(_) => {}
-            }
-        }
-        self.filter.write(0, filter);
+        self.filter.write(0, filter_of(targets)?);
         Ok(())
     }
 
@@ -171,13 +150,34 @@ impl WaitSampler {
     pub fn totals(&self) -> WaitTotals {
         let draws = (0..self.draws.len()).map(|cpu| self.draws.read(cpu));
         draws.fold(WaitTotals::default(), |sum, draw| WaitTotals {
-            waited_ns: sum.waited_ns + draw.waited_ns,
-            waits: sum.waits + draw.waits,
             lost_ns: sum.lost_ns + draw.lost_ns,
             lost: sum.lost + draw.lost,
             untracked: sum.untracked + draw.untracked,
         })
     }
+}
+
+/// What the kernel half is told of targets. Processes beyond as many as it compares are an error.
+pub(super) fn filter_of<'a>(
+    targets: impl Iterator<Item = &'a WaitTarget>,
+) -> io::Result<WaitFilter> {
+    let mut filter = WaitFilter::default();
+    let mut processes = 0;
+    for target in targets {
+        match target {
+            WaitTarget::All => filter.all = 1,
+            WaitTarget::Slots => filter.by_slot = 1,
+            WaitTarget::Process(tgid) if !filter.processes.contains(&tgid.0) => {
+                let place = filter.processes.get_mut(processes).ok_or_else(|| {
+                    io::Error::other(format!("{MAX_PROCESSES} processes are recorded already"))
+                })?;
+                *place = tgid.0;
+                processes += 1;
+            }
+            WaitTarget::Process(_) => {}
+        }
+    }
+    Ok(filter)
 }
 
 fn missing(program: &str) -> String {

@@ -5,73 +5,67 @@ use std::{borrow::Cow, fs};
 use monitor_common::drops::DropReason;
 
 use super::Probes;
-use crate::metric::{Descriptor, Kind, Sample, Scope, Subject, Unit, Value};
-
-macro_rules! descriptor {
-    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $labels:expr, $source:literal, $help:literal) => {
-        static $static: Descriptor = Descriptor {
-            name: $name,
-            help: $help,
-            title: $title,
-            unit: Unit::$unit,
-            kind: Kind::$kind,
-            scope: Scope::Own,
-            labels: $labels,
-            source: $source,
-            kernel_floor: "5.8",
-        };
-    };
-}
+use crate::metric::{Descriptor, Sample, Subject, Value, descriptor};
 
 descriptor!(
-    DROPPED,
+    static DROPPED,
     "cgscope_own_dropped_total",
     "dropped",
     Count,
     Counter,
+    Own,
     &["reason"],
     "eBPF map DROPS",
+    "5.8",
     "Events, samples and attributions that the kernel half lost, by reason."
 );
 descriptor!(
-    MEMORY,
+    static MEMORY,
     "cgscope_own_memory_bytes",
     "memory",
     Bytes,
     Gauge,
+    Own,
     &["kind"],
     "/proc/self/statm, memlock of /proc/self/fdinfo",
+    "5.8",
     "Memory of the daemon: resident (rss), the part of it that is its own (anonymous), and eBPF maps in the kernel (maps). Maps \
      that are mapped are in rss too, so add up anonymous and maps only."
 );
 descriptor!(
-    CPU,
+    static CPU,
     "cgscope_own_cpu_seconds_total",
     "CPU",
     Seconds,
     Counter,
+    Own,
     &[],
     "CLOCK_PROCESS_CPUTIME_ID",
+    "5.8",
     "CPU time of the daemon; its kernel programs run on the time of others and are not in it."
 );
 descriptor!(
-    PROGRAM_CALLS,
+    static PROGRAM_CALLS,
     "cgscope_own_program_calls_total",
     "calls",
     Count,
     Counter,
+    Own,
     &["program"],
     "run_cnt of /proc/self/fdinfo",
+    "5.8",
     "Calls of each kernel program while run-time statistics were on; absent if they never were."
 );
 descriptor!(
-    PROGRAM_TIME,
+    static PROGRAM_TIME,
     "cgscope_own_program_seconds_total",
     "program time",
     Seconds,
     Counter,
+    Own,
     &["program"],
     "run_time_ns of /proc/self/fdinfo",
+    "5.8",
     "Time in each kernel program while run-time statistics were on, with the two clock reads of the measurement."
 );
 

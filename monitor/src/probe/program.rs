@@ -1,14 +1,15 @@
 //! Loading and attaching the programs of the object, and which hook each of them got.
 //!
 //! Contract: attach order is tp_btf, then raw_tp. Never two of our programs on one tracepoint: the first that the
-//! kernel takes ends the list. Only while waits are recorded, the program of their stacks comes to that of `sched_switch`.
+//! kernel takes ends the list. Only while waits or events with a weight are recorded, the program of their stacks comes to that which
+//! counts there.
 
 use std::io;
 
 use aya::{
     Btf, Ebpf,
     programs::{
-        BtfTracePoint, Iter, PerfEvent, Program, ProgramError, RawTracePoint,
+        BtfTracePoint, Iter, PerfEvent, Program, ProgramError, RawTracePoint, TracePoint,
         perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent},
     },
 };
@@ -129,7 +130,7 @@ impl Pending {
 fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> Result<(), String> {
     let program = ebpf.program_mut(name).ok_or("the object has no such program")?;
     let result = match hook {
-        Hook::TpBtf(target) | Hook::Waits(target) => {
+        Hook::TpBtf(target) | Hook::Waits(target) | Hook::Weight(target) => {
             <&mut BtfTracePoint>::try_from(program).and_then(|p| p.load(target, btf))
         }
         Hook::RawTp(_) | Hook::OnDemand => {
@@ -138,7 +139,8 @@ fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> Result<(), String
         Hook::Iter(target) | Hook::WaitStock(target) => {
             <&mut Iter>::try_from(program).and_then(|p| p.load(target, btf))
         }
-        Hook::PerfEvent | Hook::Fault(_) => {
+        Hook::WeightEvent(_) => <&mut TracePoint>::try_from(program).and_then(TracePoint::load),
+        Hook::PerfEvent | Hook::Fault(_) | Hook::WeightFault(_) => {
             <&mut PerfEvent>::try_from(program).and_then(PerfEvent::load)
         }
     };
@@ -156,7 +158,9 @@ fn attach(ebpf: &mut Ebpf, name: &str, hook: Hook) -> Result<(), String> {
         }
         Hook::Iter(_) => return run_iterator(program),
         Hook::Fault(kind) => return attach_to_faults(program, kind),
+        // A recording does it.
         Hook::PerfEvent | Hook::OnDemand | Hook::Waits(_) | Hook::WaitStock(_) => Ok(()),
+        Hook::Weight(_) | Hook::WeightFault(_) | Hook::WeightEvent(_) => Ok(()),
     };
     result.map_err(|error| shorten(&error))
 }

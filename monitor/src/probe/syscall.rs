@@ -2,12 +2,9 @@
 
 use aya::Ebpf;
 use libc as c;
-use monitor_common::{
-    state::SYSCALL_LIMIT,
-    syscall::{CallClass, CallClasses, SlotSyscall, SlotSyscallLatency},
-};
+use monitor_common::syscall::{CallClass, CallClasses, SlotSyscall, SlotSyscallLatency};
 
-use super::{MappedArray, ProbeError, load::mapped};
+use super::{MappedArray, ProbeError, load::mapped, syscall_class::class_of_each};
 
 /// What is counted of system calls.
 pub struct SyscallMaps {
@@ -249,13 +246,7 @@ const CLASSES: [(&[c::c_long], CallClass); CallClass::COUNT - 1] = [
 
 /// The table the kernel half is loaded with.
 pub(super) fn table() -> CallClasses {
-    let mut classes = [CallClass::Other as u8; SYSCALL_LIMIT];
-    for (calls, class) in CLASSES {
-        for &call in calls {
-            classes[call as usize] = class as u8;
-        }
-    }
-    classes
+    class_of_each(CallClass::Other as u8, CLASSES.map(|(calls, class)| (calls, class as u8)))
 }
 
 #[cfg(test)]

@@ -19,6 +19,12 @@ pub(super) enum Hook {
     Waits(&'static str),
     /// Run as a recording of waits begins or ends.
     WaitStock(&'static str),
+    /// A tracepoint with typed arguments, attached while its kind of event is recorded.
+    Weight(&'static str),
+    /// Each page fault that ends, on every CPU, while faults are recorded.
+    WeightFault(FaultKind),
+    /// A classic tracepoint, attached while its kind of event is recorded.
+    WeightEvent(&'static str),
     /// Each page fault that ends, on every CPU.
     Fault(FaultKind),
     /// Run by the daemon before it reads.
@@ -38,10 +44,11 @@ impl Hook {
     /// The kind.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::TpBtf(_) | Self::Waits(_) => "tp_btf",
+            Self::TpBtf(_) | Self::Waits(_) | Self::Weight(_) => "tp_btf",
+            Self::WeightEvent(_) => "tracepoint",
             Self::RawTp(_) => "raw_tp",
             Self::Iter(_) => "iter",
-            Self::PerfEvent | Self::Fault(_) => "perf_event",
+            Self::PerfEvent | Self::Fault(_) | Self::WeightFault(_) => "perf_event",
             Self::OnDemand | Self::WaitStock(_) => "on demand",
         }
     }
@@ -50,11 +57,11 @@ impl Hook {
     pub const fn target(self) -> &'static str {
         match self {
             Self::TpBtf(target) | Self::RawTp(target) | Self::Iter(target) => target,
-            Self::Waits(target) => target,
+            Self::Waits(target) | Self::Weight(target) | Self::WeightEvent(target) => target,
             Self::WaitStock(_) => "each recording of waits",
             Self::PerfEvent => "cpu-clock",
-            Self::Fault(FaultKind::Minor) => "minor-faults",
-            Self::Fault(FaultKind::Major) => "major-faults",
+            Self::Fault(FaultKind::Minor) | Self::WeightFault(FaultKind::Minor) => "minor-faults",
+            Self::Fault(FaultKind::Major) | Self::WeightFault(FaultKind::Major) => "major-faults",
             Self::OnDemand => "each tick",
         }
     }
@@ -71,14 +78,26 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Whether only the requests of disks without statistics need it.
+    /// Whether it is for where requests come to the scheduler: what disks without statistics need, and who made each request where we
+    /// stamp issues ourselves.
     pub fn is_of_insert(&self) -> bool {
         matches!(self.name, "block_insert" | "block_merge")
     }
 
-    /// Whether it is of recordings of waits.
-    pub fn is_of_waits(&self) -> bool {
-        self.candidates.iter().any(|(_, hook)| matches!(hook, Hook::Waits(_) | Hook::WaitStock(_)))
+    /// Whether its maps grow inside of the scheduler, or of locks: of recordings of waits and of weights.
+    pub fn is_of_growing_maps(&self) -> bool {
+        let is_it = |hook: &Hook| match hook {
+            Hook::Waits(_) | Hook::WaitStock(_) => true,
+            Hook::Weight(_) | Hook::WeightFault(_) | Hook::WeightEvent(_) => true,
+            Hook::TpBtf(_) | Hook::RawTp(_) | Hook::Iter(_) => false,
+            Hook::PerfEvent | Hook::Fault(_) | Hook::OnDemand => false,
+        };
+        self.candidates.iter().any(|(_, hook)| is_it(hook))
+    }
+
+    /// Whether it is where system calls begin or return: more than one family needs it.
+    pub fn is_of_calls(&self) -> bool {
+        matches!(self.name, "syscall_enter" | "syscall_exit")
     }
 }
 
@@ -423,5 +442,78 @@ pub(super) const TASKS: &[Task] = &[
         family: Family::Profile,
         name: "offcpu_end",
         candidates: &[("offcpu_end", Hook::WaitStock("task"))],
+    },
+    Task {
+        family: Family::Profile,
+        name: "weight_block",
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("weight_block", Hook::Weight("block_bio_queue")),
+            ("weight_block_plain", Hook::Weight("block_bio_queue")),
+        ],
+    },
+    Task {
+        family: Family::Profile,
+        name: "weight_fault_minor",
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("weight_fault_minor", Hook::WeightFault(FaultKind::Minor)),
+            ("weight_fault_minor_plain", Hook::WeightFault(FaultKind::Minor)),
+        ],
+    },
+    Task {
+        family: Family::Profile,
+        name: "weight_fault_major",
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("weight_fault_major", Hook::WeightFault(FaultKind::Major)),
+            ("weight_fault_major_plain", Hook::WeightFault(FaultKind::Major)),
+        ],
+    },
+    Task {
+        family: Family::Profile,
+        name: "weight_resident",
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("weight_resident", Hook::WeightEvent("kmem:rss_stat")),
+            ("weight_resident_plain", Hook::WeightEvent("kmem:rss_stat")),
+        ],
+    },
+    Task {
+        family: Family::Profile,
+        name: "weight_lock_begin",
+        candidates: &[("weight_lock_begin", Hook::Weight("contention_begin"))],
+    },
+    Task {
+        family: Family::Profile,
+        name: "weight_lock_end",
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("weight_lock_end", Hook::Weight("contention_end")),
+            ("weight_lock_end_plain", Hook::Weight("contention_end")),
+        ],
+    },
+    Task {
+        family: Family::Profile,
+        name: "weight_send",
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("weight_send", Hook::Weight("sock_send_length")),
+            ("weight_send_plain", Hook::Weight("sock_send_length")),
+        ],
+    },
+    Task {
+        family: Family::Profile,
+        name: "wakeup_woken",
+        candidates: &[("wakeup_woken", Hook::Weight("sched_wakeup"))],
+    },
+    Task {
+        family: Family::Profile,
+        name: "wakeup_waking",
+        candidates: &[
+            #[cfg(target_arch = "x86_64")]
+            ("wakeup_waking", Hook::Weight("sched_waking")),
+            ("wakeup_waking_plain", Hook::Weight("sched_waking")),
+        ],
     },
 ];

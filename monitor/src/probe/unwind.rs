@@ -10,9 +10,12 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{HashMap, Map, MapData},
+    maps::{Array, HashMap, Map, MapData},
 };
-use monitor_common::unwind::{Mapping, PageRows, Row, SliceHead};
+use monitor_common::{
+    python::{MAX_LAYOUTS, PythonLayout, interpreter},
+    unwind::{MAX_RULES, Mapping, PackedRow, PackedRows, PageRows, SliceHead},
+};
 
 use super::{
     MappedArray, ProbeError,
@@ -23,8 +26,10 @@ use crate::kernel::ids::Tgid;
 /// How many entries each array has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UnwindSizes {
-    /// Rows of 8 bytes.
+    /// Rows of 4 bytes.
     pub rows: u32,
+    /// Different rules that the rows may have, 8 bytes each.
+    pub rules: u32,
     /// Pages of code, 8 bytes each.
     pub pages: u32,
     /// Mappings and heads, 32 bytes each.
@@ -37,9 +42,20 @@ impl UnwindSizes {
     /// Sizes for so many bytes of rows. A page of 4 KiB of code has some 70 rows; room for one page in 32 rows suits all but
     /// files that are nearly empty.
     pub fn for_bytes(bytes: u32) -> Self {
-        let rows = (bytes / 8).max(64);
-        let processes = (rows / 256).clamp(64, 8_192);
-        Self { rows, pages: (rows / 32).max(64), mappings: processes * 4, processes }
+        let rows = (bytes / 4).max(128);
+        let processes = (rows / 512).clamp(64, 8_192);
+        Self {
+            rows,
+            rules: (rows / 32).clamp(64, MAX_RULES),
+            pages: (rows / 32).max(64),
+            mappings: processes * 4,
+            processes,
+        }
+    }
+
+    /// Bytes of tables that there is room for.
+    pub fn table_bytes(self) -> u64 {
+        4 * u64::from(self.rows) + 8 * (u64::from(self.rules) + u64::from(self.pages))
     }
 }
 
@@ -48,14 +64,19 @@ pub struct UnwindMaps {
     /// How many entries each has.
     pub sizes: UnwindSizes,
     rows: OwnedFd,
+    rules: OwnedFd,
     pages: OwnedFd,
     slices: OwnedFd,
     processes: HashMap<MapData, u32, u32>,
+    layouts: Array<MapData, PythonLayout>,
+    /// Those in the array, in its order.
+    known_layouts: Vec<PythonLayout>,
 }
 
 /// The arrays, mapped.
 pub struct UnwindMemory {
-    rows: MappedArray<Row>,
+    rows: MappedArray<PackedRows>,
+    rules: MappedArray<u64>,
     pages: MappedArray<PageRows>,
     slices: MappedArray<Mapping>,
 }
@@ -70,9 +91,20 @@ impl UnwindMaps {
                 reason: source.to_string(),
             })
         };
-        let (rows, pages, slices) = (fd("UNWIND_ROWS")?, fd("UNWIND_PAGES")?, fd("UNWIND_SLICES")?);
+        let (rows, rules) = (fd("UNWIND_ROWS")?, fd("UNWIND_RULES")?);
+        let (pages, slices) = (fd("UNWIND_PAGES")?, fd("UNWIND_SLICES")?);
         let processes = HashMap::try_from(take(ebpf, "UNWIND_PROCESSES")?).map_err(map_error)?;
-        Ok(Self { sizes, rows, pages, slices, processes })
+        let layouts = Array::try_from(take(ebpf, "PYTHON_LAYOUTS")?).map_err(map_error)?;
+        Ok(Self {
+            sizes,
+            rows,
+            rules,
+            pages,
+            slices,
+            processes,
+            layouts,
+            known_layouts: Vec::new(),
+        })
     }
 
     /// Maps the arrays.
@@ -81,7 +113,8 @@ impl UnwindMaps {
     /// The kernel's, when there is no address space for them.
     pub fn open(&self) -> io::Result<UnwindMemory> {
         Ok(UnwindMemory {
-            rows: MappedArray::new(self.rows.as_fd(), self.sizes.rows)?,
+            rows: MappedArray::new(self.rows.as_fd(), self.sizes.rows.div_ceil(2))?,
+            rules: MappedArray::new(self.rules.as_fd(), self.sizes.rules)?,
             pages: MappedArray::new(self.pages.as_fd(), self.sizes.pages)?,
             slices: MappedArray::new(self.slices.as_fd(), self.sizes.mappings)?,
         })
@@ -95,6 +128,19 @@ impl UnwindMaps {
         self.processes
             .insert(process.0, head, 0)
             .map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// What a slice says of the interpreter that its program is: of that layout, with `_PyRuntime` there. 0 if it cannot be walked.
+    pub fn interpreter(&mut self, (layout, runtime): (PythonLayout, u64)) -> u64 {
+        let known = self.known_layouts.iter().position(|known| *known == layout);
+        let number = known.unwrap_or(self.known_layouts.len()) as u32;
+        if known.is_none() {
+            if number >= MAX_LAYOUTS || self.layouts.set(number, layout, 0).is_err() {
+                return 0;
+            }
+            self.known_layouts.push(layout);
+        }
+        interpreter(number, runtime)
     }
 
     /// Lets walks of a process go by frame pointers again.
@@ -114,8 +160,17 @@ impl UnwindMemory {
     ///
     /// # Panics
     /// If they lie beyond the array, as all of these do.
-    pub fn write_rows(&self, first: u32, rows: &[Row]) {
-        write(&self.rows, first, rows.iter().copied());
+    pub fn write_rows(&self, first: u32, rows: impl Iterator<Item = PackedRow>) {
+        for (index, row) in (first as usize..).zip(rows) {
+            let slot = self.rows.as_ptr(index / 2).cast::<PackedRow>();
+            // SAFETY: a slot of the array has two. The other may be another table's, so it is not written again.
+            unsafe { slot.add(index & 1).write_volatile(row) };
+        }
+    }
+
+    /// Writes the rules of a number, [`Row::rules`](monitor_common::unwind::Row::rules), before any row has the number.
+    pub fn write_rule(&self, number: u32, rules: u64) {
+        self.rules.write(number as usize, rules);
     }
 
     /// Writes entries of the index.
@@ -124,7 +179,15 @@ impl UnwindMemory {
     }
 
     /// Writes the mappings of a program behind their head, and the head last: a walk that sees it sees them whole.
-    pub fn write_slice(&self, head_at: u32, start_stack: u64, mappings: &[Mapping]) {
+    /// Another `generation` for each, from 1 on; `interpreter` is what [`UnwindMaps::interpreter`] gave, or 0.
+    pub fn write_slice(
+        &self,
+        head_at: u32,
+        start_stack: u64,
+        generation: u64,
+        interpreter: u64,
+        mappings: &[Mapping],
+    ) {
         self.clear_slice(head_at);
         write(&self.slices, head_at + 1, mappings.iter().copied());
         std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
@@ -132,6 +195,8 @@ impl UnwindMemory {
         // SAFETY: inside the mapping; a head is as large as a mapping.
         unsafe {
             (&raw mut (*head).mappings).write_volatile(mappings.len() as u64);
+            (&raw mut (*head).generation).write_volatile(generation);
+            (&raw mut (*head).interpreter).write_volatile(interpreter);
             std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
             (&raw mut (*head).start_stack).write_volatile(start_stack);
         }

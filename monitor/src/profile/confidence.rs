@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::document::{Profile, ProfileKind};
+use super::document::Profile;
+use super::kind::ProfileKind;
 use crate::symbol::{Frame, Reason, WalkEnd};
 
 /// A reason of less than this share of the samples is no doubt worth a sentence.
@@ -69,20 +70,10 @@ impl Confidence {
         let unresolved_share = share(unresolved, total);
         let ends = ends(profile);
         let truncated_share = share(ends.values().sum(), total);
-        let things = match profile.kind {
-            ProfileKind::OnCpu => "samples",
-            ProfileKind::OffCpu => "waits",
-        };
+        let things = profile.kind.things();
         let mut doubts = Vec::new();
         if sample_count == 0 {
-            doubts.push(match profile.kind {
-                ProfileKind::OnCpu => {
-                    "No sample arrived: nothing in this scope ran, or sampling is off.".into()
-                }
-                ProfileKind::OffCpu => {
-                    "No wait was seen: nothing in this scope waited for anything but a CPU.".into()
-                }
-            });
+            doubts.push(profile.kind.nothing().into());
         } else if sample_count < 100 && profile.kind == ProfileKind::OnCpu {
             doubts.push(format!(
                 "Only {sample_count} samples: take a longer window or a higher frequency."
@@ -94,6 +85,7 @@ impl Confidence {
             let percent = 100.0 * share(weight.count, sample_count + lost_count);
             doubts.push(format!("{percent:.1} % of the {things} were lost: {reason}."));
         }
+        doubts.extend(drawn(profile, total));
         let mut ends: Vec<_> = ends.into_iter().collect();
         ends.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         for (end, count) in ends {
@@ -116,14 +108,32 @@ impl Confidence {
                 ));
             }
         }
-        // Waits are measured: a few long ones are no worse known than many.
+        // What is measured and not sampled: a few are no worse known than many. But those that stand for others are as samples.
         let enough = match profile.kind {
-            ProfileKind::OffCpu if sample_count > 0 => u64::MAX,
-            _ => sample_count,
+            ProfileKind::OnCpu => sample_count,
+            _ if sample_count == 0 => 0,
+            _ if 2 * profile.drawn.amount > total => profile.drawn.count,
+            _ => u64::MAX,
         };
         let level = Level::judge(enough, lost_share, unresolved_share.max(truncated_share));
         Self { level, sample_count, lost_share, unresolved_share, truncated_share, doubts }
     }
+}
+
+/// That not each was sent, if that is so, and what it means for the widths.
+fn drawn(profile: &Profile, total: u64) -> Option<String> {
+    let drawn = profile.drawn;
+    let share = share(drawn.amount, total);
+    if drawn.count == 0 || share < WORTH_SAYING {
+        return None;
+    }
+    let step = profile.kind.unit().shown(drawn.amount / drawn.count);
+    let percent = 100.0 * share;
+    let things = profile.kind.things();
+    Some(format!(
+        "{percent:.1} % of the {things} were drawn, one for each {step}: a box as wide as n of those is off by about the root of n of \
+         them."
+    ))
 }
 
 /// The weight of samples with a nameless frame, all and by reason; a sample counts once for each reason.

@@ -5,69 +5,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::format::Format;
+use super::kind::{ProfileKind, Unit};
 use super::label::{Label, LabelKind};
 use super::stacks::Weight;
 use super::tree::CallTree;
+use super::waker::Waker;
 use super::{firefox, folded, json, pprof, speedscope, svg};
 use crate::symbol::{CodePlace, Frame, Tgid, Tid};
-
-/// What the samples stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ProfileKind {
-    /// Running on a CPU.
-    OnCpu,
-    /// Blocked or waiting.
-    OffCpu,
-}
-
-/// What the widths of a profile count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// Samples.
-    Samples,
-    /// Nanoseconds.
-    Nanoseconds,
-}
-
-impl ProfileKind {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::OnCpu, Self::OffCpu];
-
-    /// What widths count: samples taken at a frequency, or time that was measured.
-    pub fn unit(self) -> Unit {
-        match self {
-            Self::OnCpu => Unit::Samples,
-            Self::OffCpu => Unit::Nanoseconds,
-        }
-    }
-
-    /// The name in titles.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::OnCpu => "On-CPU",
-            Self::OffCpu => "Off-CPU",
-        }
-    }
-
-    /// The name in `--type` and in the API.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OnCpu => "cpu",
-            Self::OffCpu => "offcpu",
-        }
-    }
-
-    /// The kind of that name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
 
 /// Samples with the same stack, thread and container.
 #[derive(Clone, Debug)]
@@ -80,8 +27,10 @@ pub struct Sample {
     pub comm: Arc<str>,
     /// The id of the container; `None` for what runs in none.
     pub container: Option<Arc<str>>,
-    /// What it waited in, if it waited: `blocked.lock`, as in the metrics.
+    /// What it waited in, if it waited: `blocked.lock`, as in the metrics. What an event was: `disk.read`.
     pub state: Option<&'static str>,
+    /// Whose the frames are, if they are not the thread's own: of who ended its wait.
+    pub waker: Option<Waker>,
     /// Root first: user frames, then kernel frames.
     pub frames: Arc<[Frame]>,
     /// Where the code of each frame lies; empty where nobody looked.
@@ -91,12 +40,20 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The labels of its stack, root first: the thread's name, what it waited in, then its frames.
-    pub(super) fn path(&self) -> Vec<Label> {
+    /// The labels of its stack, root first: the thread's name, what it waited in, then its frames. Of a waker, who was woken from what, who
+    /// did it, then his frames. `name` is that of a container, by its id.
+    pub(super) fn path<'a>(&'a self, name: impl Fn(&'a str) -> &'a str) -> Vec<Label> {
         let frames = self.frames.iter().map(Label::from);
         let state = self.state.map(Label::state);
+        let (root, waker) = match &self.waker {
+            None => (Label::thread(&self.comm), None),
+            Some(waker) => {
+                let container = self.container.as_deref().map(&name);
+                (Label::woken(container, &self.comm), Some(Label::waker(waker, name)))
+            }
+        };
         let mut path: Vec<Label> =
-            std::iter::once(Label::thread(&self.comm)).chain(state).chain(frames).collect();
+            std::iter::once(root).chain(state).chain(waker).chain(frames).collect();
         merge_unknown(&mut path);
         path
     }
@@ -126,6 +83,8 @@ pub struct Profile {
     pub samples: Vec<Sample>,
     /// What did not, by reason.
     pub lost: BTreeMap<String, Weight>,
+    /// What of that which arrived stands for others too, of which it was drawn.
+    pub drawn: Weight,
 }
 
 /// Why a profile could not be drawn.
@@ -147,14 +106,18 @@ impl Profile {
     pub fn value(&self, weight: Weight) -> u64 {
         match self.kind.unit() {
             Unit::Samples => weight.count,
-            Unit::Nanoseconds => weight.weight_ns,
+            Unit::Nanoseconds | Unit::Bytes | Unit::Events => weight.amount,
         }
     }
 
     /// The name of a sample's container, or its id where the name is not known.
     pub fn container_name<'a>(&'a self, sample: &'a Sample) -> Option<&'a str> {
-        let id = sample.container.as_ref()?;
-        Some(self.containers.get(id).map_or(&**id, String::as_str))
+        sample.container.as_deref().map(|id| self.name_of(id))
+    }
+
+    /// The name of a container, or its id where the name is not known.
+    pub(super) fn name_of<'a>(&'a self, id: &'a str) -> &'a str {
+        self.containers.get(id).map_or(id, String::as_str)
     }
 
     /// The call tree: the thread's name at the root, what it waited in if it did, then user frames, then kernel frames, and a
@@ -162,7 +125,7 @@ impl Profile {
     pub fn tree(&self) -> CallTree {
         let mut tree = CallTree::default();
         for sample in &self.samples {
-            tree.add(sample.path(), self.value(sample.weight));
+            tree.add(sample.path(|id| self.name_of(id)), self.value(sample.weight));
         }
         for (reason, weight) in &self.lost {
             tree.add([Label::lost(reason)], self.value(*weight));
@@ -179,9 +142,18 @@ impl Profile {
                 let name = self.container_name(sample).unwrap_or("no container");
                 (name.to_owned(), CallTree::default())
             });
-            tree.add(sample.path(), self.value(sample.weight));
+            tree.add(sample.path(|id| self.name_of(id)), self.value(sample.weight));
         }
         trees.into_values().collect()
+    }
+
+    /// As pprof for those who keep profiles as series: the thread's name is the outermost frame, samples have no labels, and stacks
+    /// that are alike are one.
+    ///
+    /// # Errors
+    /// [`RenderError::Pprof`].
+    pub fn as_series(&self) -> Result<Vec<u8>, RenderError> {
+        pprof::write(self, pprof::Threads::Frames).map_err(RenderError::Pprof)
     }
 
     /// Draws the profile.
@@ -190,7 +162,7 @@ impl Profile {
         match format {
             Format::Svg => Ok(svg::render(self, &tree)?),
             Format::Json => Ok(json::render(self, &tree)?),
-            Format::Pprof => pprof::write(self).map_err(RenderError::Pprof),
+            Format::Pprof => pprof::write(self, pprof::Threads::Labels).map_err(RenderError::Pprof),
             Format::Firefox => Ok(firefox::render(self)?),
             Format::Speedscope => Ok(speedscope::render(self, &tree)?),
             Format::Folded => {

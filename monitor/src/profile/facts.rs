@@ -1,7 +1,7 @@
 //! What every format says beside its stacks: what was recorded, its totals, what was lost, how far to trust it.
 
 use super::confidence::{Confidence, Level};
-use super::document::{Profile, Unit};
+use super::document::Profile;
 
 /// The writer, as the formats name it.
 pub(super) const PROGRAM: &str = concat!("cgscope ", env!("CARGO_PKG_VERSION"));
@@ -25,10 +25,7 @@ pub(super) fn facts(profile: &Profile) -> Vec<(&'static str, String)> {
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let total: u64 = profile.samples.iter().map(|s| profile.value(s.weight)).sum();
     let lost: u64 = profile.lost.values().map(|weight| profile.value(*weight)).sum();
-    let unit = match profile.kind.unit() {
-        Unit::Samples => "samples",
-        Unit::Nanoseconds => "ns",
-    };
+    let unit = profile.kind.unit().name();
     let mut facts = vec![
         ("scope", profile.scope.clone()),
         ("window", format!("{seconds:.1} s{rate}")),

@@ -437,7 +437,7 @@ fn firefox_has_what_it_must_and_the_weights_of_the_folded_lines() {
 
 #[test]
 fn what_was_written_is_read_back() {
-    for kind in [ProfileKind::OnCpu, ProfileKind::OffCpu] {
+    for kind in ProfileKind::ALL {
         let mut profile = rich();
         profile.kind = kind;
         for format in [Format::Folded, Format::Json, Format::Pprof] {
@@ -452,6 +452,40 @@ fn what_was_written_is_read_back() {
                 assert_eq!((read.kind, read.unit), (Some(kind), kind.unit()));
             }
         }
+    }
+}
+
+/// Whom it woke and who did it are in the stack of every format, and read back from those that are read.
+#[test]
+fn wakers_are_in_every_format() {
+    let mut profile = rich();
+    profile.kind = ProfileKind::Wakeup;
+    profile.containers = [("c1".into(), "shop/web".to_owned())].into();
+    for (place, sample) in profile.samples.iter_mut().enumerate() {
+        sample.container = Some("c1".into());
+        sample.state = Some("blocked.pipe");
+        let comm = "feeder".into();
+        let thread = Waker::Thread { comm, container: Some("c1".into()) };
+        sample.waker = Some(if place == 0 { Waker::Interrupt } else { thread });
+    }
+    let stacks = folded(&profile);
+    let begins = |waker: &str| {
+        let is_so = |names: &&Vec<String>| names.get(2).is_some_and(|name| name == waker);
+        stacks.keys().filter(is_so).count()
+    };
+    assert!(begins("[interrupt]") > 0 && begins("[waker: shop/web/feeder]") > 0, "{stacks:?}");
+    for format in [Format::Folded, Format::Json, Format::Pprof] {
+        let read = Recording::read("x", &profile.render(format).unwrap()).unwrap();
+        let mut weights = Weights::new();
+        for (path, weight) in read.tree.paths() {
+            let names = path.iter().map(|label| label.marked()).collect();
+            *weights.entry(names).or_default() += weight;
+        }
+        assert_eq!(weights, stacks, "{format:?}");
+    }
+    for format in [Format::Svg, Format::Firefox, Format::Speedscope] {
+        let text = String::from_utf8(profile.render(format).unwrap()).unwrap();
+        assert!(text.contains("[waker: shop/web/feeder]"), "{format:?}");
     }
 }
 

@@ -18,7 +18,8 @@ use std::time::UNIX_EPOCH;
 use serde::Serialize;
 
 use super::confidence::Confidence;
-use super::document::{Profile, ProfileKind, Unit};
+use super::document::Profile;
+use super::kind::{ProfileKind, Unit};
 use super::label::{Label, LabelKind};
 use super::tree::{CallTree, NodeId};
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use monitor_common::state::ThreadState;
+use monitor_common::{state::ThreadState, weight::WeightDetail};
 
+use super::waker::Waker;
 use crate::symbol::{Frame, JIT_MODULE};
 
 /// What a box of the flame graph stands for.
@@ -15,8 +16,10 @@ use crate::symbol::{Frame, JIT_MODULE};
 pub enum LabelKind {
     /// The name of the thread, at the root.
     Thread,
-    /// What it waited in, next to the root.
+    /// What it waited in, or what happened, next to the root.
     State,
+    /// Who ended its wait, above the frames that are his.
+    Waker,
     /// A function of a process.
     User,
     /// A function made at run time.
@@ -57,6 +60,24 @@ impl Label {
         Self { name: format!("[{name}]").into(), kind: LabelKind::State, module: None }
     }
 
+    /// The root of the stacks of those who woke a thread.
+    pub fn woken(container: Option<&str>, comm: &str) -> Self {
+        let name = format!("{WOKEN}{}]", in_container(container, comm)).into();
+        Self { name, kind: LabelKind::Thread, module: None }
+    }
+
+    /// The box of all that a waker did; `name` is that of a container, by its id.
+    pub(super) fn waker<'a>(waker: &'a Waker, name: impl Fn(&'a str) -> &'a str) -> Self {
+        let name = match waker {
+            Waker::Interrupt => INTERRUPT.into(),
+            Waker::Thread { comm, container } => {
+                let container = container.as_deref().map(name);
+                format!("{WAKER}{}]", in_container(container, comm)).into()
+            }
+        };
+        Self { name, kind: LabelKind::Waker, module: None }
+    }
+
     /// That of a name, if it is one of a wait.
     pub(super) fn known_state(name: &str) -> Option<Self> {
         let is_known = is_state_name(name) || name == ThreadState::Unknown.name();
@@ -76,7 +97,8 @@ impl Label {
             LabelKind::Inlined => "_[i]",
             LabelKind::Jit => "_[j]",
             LabelKind::Thread | LabelKind::User | LabelKind::Unknown => "",
-            LabelKind::State | LabelKind::Missing | LabelKind::Lost => "",
+            LabelKind::State | LabelKind::Waker => "",
+            LabelKind::Missing | LabelKind::Lost => "",
         };
         format!("{}{mark}", self.name)
     }
@@ -96,6 +118,8 @@ impl Label {
             (LabelKind::State, text)
         } else if is_root {
             (LabelKind::Thread, text)
+        } else if text == INTERRUPT || text.starts_with(WAKER) && text.ends_with(']') {
+            (LabelKind::Waker, text)
         } else if let Some(name) = text.strip_suffix("_[k]") {
             (LabelKind::Kernel, name)
         } else if let Some(name) = text.strip_suffix("_[i]") {
@@ -113,6 +137,16 @@ impl Label {
 const TRUNCATED: &str = "[truncated: ";
 const BY_FRAME_POINTERS: &str = "[by frame pointers: ";
 
+/// What stands before the name of who was woken, and of who did it.
+const WOKEN: &str = "[woken: ";
+const WAKER: &str = "[waker: ";
+/// What woke somebody and is no thread.
+const INTERRUPT: &str = "[interrupt]";
+
+fn in_container(container: Option<&str>, comm: &str) -> String {
+    container.map_or_else(|| comm.to_owned(), |container| format!("{container}/{comm}"))
+}
+
 const UNKNOWN_STATE: &str = "state unknown";
 
 fn is_state(text: &str) -> bool {
@@ -122,6 +156,7 @@ fn is_state(text: &str) -> bool {
 
 fn is_state_name(name: &str) -> bool {
     ThreadState::ALL.into_iter().any(|state| state.name() == name && state != ThreadState::Unknown)
+        || WeightDetail::ALL.into_iter().any(|detail| detail.name() == name)
 }
 
 fn is_missing(text: &str) -> bool {
@@ -189,9 +224,33 @@ mod tests {
     }
 
     #[test]
+    fn wakers_are_read_back() {
+        let woken = Label::woken(Some("shop/db"), "postgres");
+        assert_eq!(woken.marked(), "[woken: shop/db/postgres]");
+        assert_eq!(Label::from_marked(&woken.marked(), true), woken);
+        let thread = |container: Option<&str>| Waker::Thread {
+            comm: "x".into(),
+            container: container.map(Into::into),
+        };
+        for (waker, text) in [
+            (Waker::Interrupt, "[interrupt]"),
+            (thread(Some("id")), "[waker: name/x]"),
+            (thread(None), "[waker: x]"),
+        ] {
+            let label = Label::waker(&waker, |_| "name");
+            assert_eq!((label.marked().as_str(), label.kind), (text, LabelKind::Waker));
+            assert_eq!(Label::from_marked(text, false), label);
+        }
+    }
+
+    #[test]
     fn states_are_read_back() {
         for state in ThreadState::ALL {
             let label = Label::state(state.name());
+            assert_eq!(Label::from_marked(&label.marked(), false), label);
+        }
+        for detail in WeightDetail::ALL {
+            let label = Label::state(detail.name());
             assert_eq!(Label::from_marked(&label.marked(), false), label);
         }
         assert_eq!(Label::from_marked("[vdso]", false).kind, LabelKind::User);

@@ -13,14 +13,19 @@ mod firefox;
 pub mod folded;
 mod format;
 mod json;
+mod kept;
+mod kind;
 mod label;
+mod moments;
 mod perf_script;
 mod pprof;
 mod reading;
 mod speedscope;
 mod stacks;
+mod states;
 mod svg;
 mod tree;
+mod waker;
 
 #[cfg(test)]
 mod formats_tests;
@@ -35,9 +40,16 @@ mod wire;
 
 pub use confidence::{Confidence, Level};
 pub use diff::{Diff, DiffError, DiffFormat, Scale};
-pub use document::{Profile, ProfileKind, RenderError, Sample, Unit};
+pub use document::{Profile, RenderError, Sample};
 pub use format::Format;
+#[cfg(test)]
+pub use kept::tests::window as kept_window;
+pub use kept::{Kept, KeptStack, KeptThread, KeptWindow, Moment};
+pub use kind::{ProfileKind, Unit};
 pub use label::{Label, LabelKind};
+pub use moments::Moments;
 pub use reading::{ReadError, Recording};
 pub use stacks::{SampleKey, Samples, StackId, StackTable, Weight, Whose};
+pub use states::wait_states;
 pub use tree::{CallTree, NodeId};
+pub use waker::Waker;

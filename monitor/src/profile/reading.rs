@@ -7,8 +7,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::confidence::Level;
-use super::document::{ProfileKind, Unit};
 use super::folded::{self, FoldedError};
+use super::kind::{ProfileKind, Unit};
 use super::label::{Label, LabelKind};
 use super::perf_script::{self, PerfScriptError};
 use super::pprof::{self, PprofError};
@@ -216,10 +216,10 @@ impl Doubt {
         let share = |part: u64, all: u64| if all == 0 { 0.0 } else { part as f64 / all as f64 };
         let (lost, unknown) =
             (share(self.lost, self.total), share(self.unknown.max(self.missing), self.kept()));
-        // Of time it is not known how many samples it is made of.
+        // Of what was measured it is not known how many samples it is made of.
         let count = match unit {
             Unit::Samples => self.kept(),
-            Unit::Nanoseconds => {
+            Unit::Nanoseconds | Unit::Bytes | Unit::Events => {
                 if self.kept() > 0 {
                     u64::MAX
                 } else {

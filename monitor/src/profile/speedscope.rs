@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::confidence::Confidence;
-use super::document::{Profile, Unit};
+use super::document::Profile;
 use super::facts::PROGRAM;
+use super::kind::Unit;
 use super::label::Label;
 use super::tree::CallTree;
 
@@ -116,7 +117,8 @@ fn sampled(
         kind: "sampled",
         name,
         unit: match profile.kind.unit() {
-            Unit::Samples => "none",
+            Unit::Samples | Unit::Events => "none",
+            Unit::Bytes => "bytes",
             Unit::Nanoseconds => "nanoseconds",
         },
         start_value: 0,

@@ -9,8 +9,8 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 
 use super::document::Sample;
-use crate::symbol::Tid;
-use crate::symbol::{CodePlace, Frame, RawStack};
+use super::waker::Waker;
+use crate::symbol::{CodePlace, Frame, RawStack, Tgid, Tid};
 
 /// Distinct stacks of one window. At 60 addresses each: 250 MB, which a window of a minute reaches
 /// only if every sample at 99 Hz on 80 CPUs differs.
@@ -75,14 +75,18 @@ impl StackTable {
 /// Whose sample it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Whose {
+    /// The process, if the stack is not its own.
+    pub process: Option<Tgid>,
     /// The thread, where it matters.
     pub tid: Option<Tid>,
     /// The name of the thread.
     pub comm: Arc<str>,
     /// The id of the container; `None` for what runs in none.
     pub container: Option<Arc<str>>,
-    /// What it waited in, if it waited: `blocked.lock`, as in the metrics.
+    /// What it waited in, if it waited: `blocked.lock`, as in the metrics. What an event was: `disk.read`.
     pub state: Option<&'static str>,
+    /// Whose the stack is instead, if it is that of who ended its wait.
+    pub waker: Option<Waker>,
 }
 
 /// What is counted as one.
@@ -99,14 +103,14 @@ pub struct SampleKey {
 pub struct Weight {
     /// Samples or events.
     pub count: u64,
-    /// The time they stand for, in nanoseconds.
-    pub weight_ns: u64,
+    /// What they stand for: nanoseconds of time, bytes, or events.
+    pub amount: u64,
 }
 
 impl AddAssign for Weight {
     fn add_assign(&mut self, other: Self) {
         self.count = self.count.saturating_add(other.count);
-        self.weight_ns = self.weight_ns.saturating_add(other.weight_ns);
+        self.amount = self.amount.saturating_add(other.amount);
     }
 }
 
@@ -116,9 +120,20 @@ pub struct Samples {
     table: StackTable,
     weights: HashMap<SampleKey, Weight>,
     lost: BTreeMap<String, Weight>,
+    drawn: Weight,
 }
 
 impl Samples {
+    /// Notes that a sample stands for others too, of which it was drawn.
+    pub fn note_drawn(&mut self, weight: Weight) {
+        self.drawn += weight;
+    }
+
+    /// What stands for others too.
+    pub fn drawn(&self) -> Weight {
+        self.drawn
+    }
+
     /// Adds a sample.
     pub fn record(&mut self, stack: RawStack, whose: Whose, weight: Weight) {
         let Some(stack) = self.table.intern(stack) else { return self.lose(TABLE_FULL, weight) };
@@ -151,6 +166,18 @@ impl Samples {
         self.weights.iter().map(|(key, weight)| (key, *weight))
     }
 
+    /// The ids of the containers that were sampled, some more than once.
+    pub fn containers(&self) -> impl Iterator<Item = Arc<str>> {
+        let of_waker = |key: &SampleKey| match &key.whose.waker {
+            Some(Waker::Thread { container, .. }) => container.clone(),
+            Some(Waker::Interrupt) | None => None,
+        };
+        self.weights
+            .keys()
+            .flat_map(move |key| [key.whose.container.clone(), of_waker(key)])
+            .flatten()
+    }
+
     /// What was lost, by reason.
     pub fn lost(&self) -> &BTreeMap<String, Weight> {
         &self.lost
@@ -171,11 +198,12 @@ impl Samples {
         let stacks = self.table.stacks();
         let kept = self.weights.iter().filter(|(key, _)| keep(key, &stacks[key.stack.index()]));
         kept.map(|(key, weight)| Sample {
-            tgid: stacks[key.stack.index()].tgid,
+            tgid: key.whose.process.unwrap_or(stacks[key.stack.index()].tgid),
             tid: key.whose.tid,
             comm: Arc::clone(&key.whose.comm),
             container: key.whose.container.clone(),
             state: key.whose.state,
+            waker: key.whose.waker.clone(),
             frames: Arc::clone(frames.get(key.stack.index()).unwrap_or(&nothing)),
             places: Arc::clone(places.get(key.stack.index()).unwrap_or(&nowhere)),
             weight: *weight,
@@ -187,7 +215,7 @@ impl Samples {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symbol::{Tgid, WalkEnd};
+    use crate::symbol::WalkEnd;
 
     fn stack(tgid: u32, kernel: &[u64], user: &[u64]) -> RawStack {
         RawStack {
@@ -201,7 +229,14 @@ mod tests {
 
     fn whose(container: Option<&str>) -> Whose {
         let container = container.map(Arc::from);
-        Whose { tid: Some(Tid(7)), comm: "a".into(), container, state: None }
+        Whose {
+            process: None,
+            tid: Some(Tid(7)),
+            comm: "a".into(),
+            container,
+            state: None,
+            waker: None,
+        }
     }
 
     #[test]
@@ -222,7 +257,7 @@ mod tests {
     #[test]
     fn a_full_table_loses_by_name() {
         let mut samples = Samples { table: StackTable::bounded(1), ..Samples::default() };
-        let one = Weight { count: 1, weight_ns: 10 };
+        let one = Weight { count: 1, amount: 10 };
         for user in [1, 1, 2] {
             samples.record(stack(1, &[], &[user]), whose(None), one);
         }
@@ -234,7 +269,7 @@ mod tests {
     #[test]
     fn selects_by_container() {
         let mut samples = Samples::default();
-        let one = Weight { count: 1, weight_ns: 10 };
+        let one = Weight { count: 1, amount: 10 };
         for container in [None, Some("web"), Some("db")] {
             samples.record(stack(1, &[], &[1]), whose(container), one);
         }

@@ -9,7 +9,8 @@ use inferno::flamegraph::color::{Color, MultiPalette, PaletteMap};
 use inferno::flamegraph::{Options, Palette, from_lines};
 
 use super::confidence::Confidence;
-use super::document::{Profile, Unit};
+use super::document::Profile;
+use super::kind::Unit;
 use super::label::LabelKind;
 use super::tree::CallTree;
 
@@ -53,7 +54,9 @@ pub(super) fn render(profile: &Profile, tree: &CallTree) -> io::Result<Vec<u8>> 
             LabelKind::Unknown | LabelKind::Missing => {
                 colors.insert(safe(&label.marked()), UNKNOWN_COLOR);
             }
-            LabelKind::State => drop(colors.insert(safe(&label.marked()), STATE_COLOR)),
+            LabelKind::State | LabelKind::Waker => {
+                colors.insert(safe(&label.marked()), STATE_COLOR);
+            }
             LabelKind::Lost => drop(colors.insert(safe(&label.marked()), LOST_COLOR)),
             _ => {}
         }
@@ -66,11 +69,7 @@ pub(super) fn render(profile: &Profile, tree: &CallTree) -> io::Result<Vec<u8>> 
     options.palette_map = Some(&mut colors);
     options.title = title;
     options.subtitle = Some(fitted(&subtitle, SUBTITLE_PX));
-    options.count_name = match profile.kind.unit() {
-        Unit::Samples => "samples",
-        Unit::Nanoseconds => "ns",
-    }
-    .to_owned();
+    options.count_name = profile.kind.unit().name().to_owned();
     let mut image = Vec::new();
     from_lines(&mut options, lines.iter().map(String::as_str), &mut image)?;
     Ok(with_tooltip(image, &subtitle))
@@ -81,7 +80,7 @@ fn subtitle(profile: &Profile, tree: &CallTree) -> String {
     let seconds = profile.duration_ns as f64 / 1e9;
     let total = match profile.kind.unit() {
         Unit::Samples => format!("{} samples", confidence.sample_count),
-        Unit::Nanoseconds => format!("{:.3} s", tree.total() as f64 / 1e9),
+        unit => unit.shown(tree.total()),
     };
     let rate = profile.frequency_hz.map(|hz| format!(" at {hz} Hz")).unwrap_or_default();
     let mut text = format!("{total} in {seconds:.1} s{rate}");

@@ -27,15 +27,15 @@ pub(super) fn sample(comm: &str, frames: Vec<Frame>, count: u64) -> Sample {
         comm: comm.into(),
         container: None,
         state: None,
+        waker: None,
         frames: frames.into(),
         places: Arc::from([]),
-        weight: Weight { count, weight_ns: count * 1_000_000 },
+        weight: Weight { count, amount: count * 1_000_000 },
     }
 }
 
 pub(super) fn profile(samples: Vec<Sample>, lost: &[(&str, u64)]) -> Profile {
-    let lost =
-        lost.iter().map(|(r, count)| ((*r).to_owned(), Weight { count: *count, weight_ns: 0 }));
+    let lost = lost.iter().map(|(r, count)| ((*r).to_owned(), Weight { count: *count, amount: 0 }));
     Profile {
         kind: ProfileKind::OnCpu,
         started_at: UNIX_EPOCH + Duration::from_secs(10),
@@ -45,6 +45,7 @@ pub(super) fn profile(samples: Vec<Sample>, lost: &[(&str, u64)]) -> Profile {
         containers: BTreeMap::new(),
         samples,
         lost: lost.collect::<BTreeMap<_, _>>(),
+        drawn: Weight::default(),
     }
 }
 
@@ -126,7 +127,7 @@ fn the_subtitle_fits_into_the_drawing_and_is_whole_under_the_pointer() {
     let mut profile = example();
     profile.scope = "container ".to_owned() + &"very-long-name/".repeat(30);
     for reason in ["one", "two", "three", "four"] {
-        let weight = Weight { count: 10, weight_ns: 0 };
+        let weight = Weight { count: 10, amount: 0 };
         profile.lost.insert(format!("the {reason} ring was full for quite a while"), weight);
     }
     let image = String::from_utf8(profile.render(Format::Svg).unwrap()).unwrap();
@@ -218,7 +219,7 @@ proptest! {
 #[test]
 fn samples_become_a_profile() {
     let mut samples = Samples::default();
-    let one = Weight { count: 1, weight_ns: 10_101_010 };
+    let one = Weight { count: 1, amount: 10_101_010 };
     let comm: Arc<str> = "web".into();
     for address in [7, 7, 8] {
         let stack = crate::symbol::RawStack {
@@ -229,10 +230,17 @@ fn samples_become_a_profile() {
             end: crate::symbol::WalkEnd::Complete,
         };
         let comm = Arc::clone(&comm);
-        let whose = Whose { tid: None, comm, container: Some("c1".into()), state: None };
+        let whose = Whose {
+            process: None,
+            tid: None,
+            comm,
+            container: Some("c1".into()),
+            state: None,
+            waker: None,
+        };
         samples.record(stack, whose, one);
     }
-    samples.lose("ring full", Weight { count: 2, weight_ns: 0 });
+    samples.lose("ring full", Weight { count: 2, amount: 0 });
     let frames = vec![vec![user("f")], vec![user("g")]];
     let mut profile = profile(samples.named(frames, vec![], |_, _| true), &[]);
     profile.lost = samples.lost().clone();

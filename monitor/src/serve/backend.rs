@@ -2,17 +2,23 @@
 //!
 //! Contract: every method returns at once or gives a future; dropping a future or a [`Watch`] ends what it started.
 
-use std::{any::Any, future::Future, pin::Pin, time::Duration};
+use std::{any::Any, future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use monitor_common::state::ThreadState;
 use serde::{Deserialize, Serialize};
 
-use super::report::{DoctorReport, ProbesReport};
+use super::{
+    intake::Intake,
+    report::{DoctorReport, ProbesReport},
+};
 use crate::{
+    analyze::audit::AuditReport,
+    collect::Outlier,
     container::{ContainerId, FindError, Registry, limits::Change},
     kernel::{host::SourceStatus, ids::Tgid},
-    metric::Subject,
+    metric::{Descriptor, Subject},
     profile::{Profile, ProfileKind},
-    store::{Live, Snapshot},
+    store::{Live, Snapshot, profiles::Archive},
 };
 
 /// A boxed future that can move between threads.
@@ -40,11 +46,33 @@ pub trait Backend: Send + Sync + 'static {
         Err(BackendError::no_history())
     }
 
+    /// Profiles that were kept.
+    ///
+    /// # Errors
+    /// [`BackendError::Unsupported`] when none are.
+    fn archive(&self) -> Result<Arc<Archive>, BackendError> {
+        Err(BackendError::no_profiles())
+    }
+
+    /// What applications post; `None` when none of that is taken.
+    fn intake(&self) -> Option<Arc<Intake>> {
+        None
+    }
+
     /// What is read again and again, in the order of its priority.
     fn sources(&self) -> Vec<SourceStatus>;
 
+    /// What was counted, held against the kernel's own accounts.
+    fn audit(&self) -> AuditReport;
+
+    /// Every metric that containers may have here.
+    fn metrics(&self) -> Vec<&'static Descriptor>;
+
     /// Limits of containers that were changed, the newest first.
     fn changes(&self) -> Vec<Change>;
+
+    /// The slowest operations of each of the last seconds, the slowest first, and of how much of `span` they are.
+    fn outliers(&self, span: Duration) -> (Duration, Vec<Outlier>);
 
     /// Measures one process by itself until the [`Watch`] is dropped.
     ///
@@ -99,8 +127,10 @@ pub struct ProfileRequest {
     pub target: Target,
     /// For how long.
     pub duration: Duration,
-    /// Samples per second and CPU; of waits none are taken.
+    /// Samples per second and CPU; of what is measured none are taken.
     pub frequency_hz: u32,
+    /// Of waits, only those in these states; all if there is none.
+    pub states: Vec<ThreadState>,
 }
 
 /// Why the engine cannot do what was asked.
@@ -181,6 +211,12 @@ impl BackendError {
             what: "questions about the past".into(),
             why: "the daemon keeps no history: start it without --no-history".into(),
         }
+    }
+
+    /// That no profiles are kept.
+    pub fn no_profiles() -> Self {
+        let why = "the daemon keeps no profiles: start it with --keep-profiles 19, and without --no-history";
+        Self::Unsupported { what: "flame graphs of the past".into(), why: why.into() }
     }
 
     /// Its kind.

@@ -21,6 +21,9 @@ use crate::{
     kernel::ids::Tgid,
 };
 
+/// Names an error lists.
+const NEAR: usize = 5;
+
 type Answer<T> = Result<Json<T>, ApiError>;
 
 /// What one subject did in a window, and who it is.
@@ -36,16 +39,38 @@ pub async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer<ContainerList> {
     let duration = duration_or(params.duration, Duration::ZERO)?;
+    let wanted = metrics(&served, params.metrics.as_deref())?;
     let only = params.container.as_deref();
     let only = only.map(|query| subject::find(&*served.backend, query)).transpose()?;
     let window = window::recent(served.backend.live(), duration).await?;
-    let wanted: Vec<&str> = params.metrics.iter().flat_map(|names| names.split(',')).collect();
     let all = params.all || only.is_some();
     let mut rows = subject::rows(&window, served.backend.registry(), all, &wanted);
     if let Some(only) = only {
         rows.retain(|row| row.container == *only);
     }
     Ok(Json(ContainerList { at: window.at, span_ns: span_ns(&window), containers: rows }))
+}
+
+/// The names in a list, each of which must be one of a container's metrics.
+fn metrics<'a>(served: &Served, names: Option<&'a str>) -> Result<Vec<&'a str>, BackendError> {
+    let known = if names.is_some() { served.backend.metrics() } else { vec![] };
+    let check = |name: &'a str| {
+        if known.iter().any(|metric| metric.name == name) {
+            return Ok(name);
+        }
+        let near = known.iter().map(|metric| metric.name).filter(|known| known.contains(name));
+        let near: Vec<&str> = near.take(NEAR).collect();
+        let near = if near.is_empty() || name.is_empty() {
+            String::new()
+        } else {
+            format!("; near it: {}", near.join(", "))
+        };
+        Err(BackendError::Invalid {
+            what: format!("containers have no metric {name:?}"),
+            remedy: format!("docs/metrics.md lists them{near}"),
+        })
+    };
+    names.into_iter().flat_map(|names| names.split(',')).map(check).collect()
 }
 
 pub async fn detail(

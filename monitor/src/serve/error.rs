@@ -33,7 +33,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-fn status(error: &BackendError) -> StatusCode {
+/// The status that an error is answered with.
+pub fn status(error: &BackendError) -> StatusCode {
     match (error, error.kind()) {
         (BackendError::ProcessGone(_), _) => StatusCode::GONE,
         (_, ErrorKind::NotFound) => StatusCode::NOT_FOUND,

@@ -103,7 +103,7 @@ fn encode_value(encoder: &mut MetricEncoder<'_>, sample: &Sample) -> fmt::Result
 }
 
 /// Upper bounds in seconds, each with the values between it and the one before; the last bound is infinite.
-fn reduced(histogram: &Histogram) -> Vec<(f64, u64)> {
+pub(super) fn reduced(histogram: &Histogram) -> Vec<(f64, u64)> {
     let mut counts = [0; EXPOSED_BOUNDS];
     for (i, &count) in histogram.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
         counts[exposed_bound_of(i)] += count;
@@ -115,7 +115,7 @@ fn reduced(histogram: &Histogram) -> Vec<(f64, u64)> {
 }
 
 /// The labels of one series.
-struct Labels<'a> {
+pub(super) struct Labels<'a> {
     container: Option<&'a Container>,
     sample: &'a Sample,
     names: &'a Names,
@@ -126,7 +126,7 @@ const CULPRIT_ID: &str = "culprit_id";
 
 impl<'a> Labels<'a> {
     /// `None` for what has no place in the exposition: processes, and what has no name any more.
-    fn of(sample: &'a Sample, names: &'a Names) -> Option<Self> {
+    pub(super) fn of(sample: &'a Sample, names: &'a Names) -> Option<Self> {
         match &sample.subject {
             Subject::Host => Some(Self { container: None, sample, names }),
             Subject::Container(id) if is_process(id) => None,
@@ -138,31 +138,53 @@ impl<'a> Labels<'a> {
     }
 }
 
+/// Hands over each label that says which container it is, and its value.
+pub(super) fn container_labels(container: &Container, take: &mut impl FnMut(&str, &str)) {
+    take("container", &container.name);
+    take("container_id", container.id.as_str());
+    take("runtime", container.runtime.as_str());
+    let pod = container.pod.as_ref();
+    let known = [
+        ("image", container.image.as_deref()),
+        ("pod", pod.and_then(|pod| pod.name.as_deref())),
+        ("namespace", pod.and_then(|pod| pod.namespace.as_deref())),
+    ];
+    for (name, value) in known {
+        if let Some(value) = value {
+            take(name, value);
+        }
+    }
+}
+
+/// Hands over each label that is the metric's own, and its value.
+pub(super) fn own_labels(sample: &Sample, names: &Names, take: &mut impl FnMut(&str, &str)) {
+    for (name, value) in sample.metric.labels.iter().zip(&sample.labels) {
+        if *name == CULPRIT_ID {
+            take("culprit", &names.name(value));
+        }
+        take(name, value);
+    }
+}
+
+impl Labels<'_> {
+    /// Hands over each label and its value.
+    pub(super) fn each(&self, take: &mut impl FnMut(&str, &str)) {
+        if let Some(container) = self.container {
+            container_labels(container, take);
+        }
+        own_labels(self.sample, self.names, take);
+    }
+}
+
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
-        if let Some(container) = self.container {
-            label(encoder, "container", &container.name)?;
-            label(encoder, "container_id", container.id.as_str())?;
-            label(encoder, "runtime", container.runtime.as_str())?;
-            let pod = container.pod.as_ref();
-            let known = [
-                ("image", container.image.as_deref()),
-                ("pod", pod.and_then(|pod| pod.name.as_deref())),
-                ("namespace", pod.and_then(|pod| pod.namespace.as_deref())),
-            ];
-            for (name, value) in known {
-                if let Some(value) = value {
-                    label(encoder, name, value)?;
-                }
+        let mut outcome = Ok(());
+        self.each(&mut |name, value| {
+            if outcome.is_ok() {
+                outcome = label(encoder, name, value);
             }
-        }
-        for (name, value) in self.sample.metric.labels.iter().zip(&self.sample.labels) {
-            if *name == CULPRIT_ID {
-                label(encoder, "culprit", &self.names.name(value))?;
-            }
-            label(encoder, name, value)?;
-        }
-        Ok(())
+        });
+        outcome
     }
 }
 

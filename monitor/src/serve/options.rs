@@ -4,7 +4,11 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::store::HistoryOptions;
+use super::{
+    intake::IntakeOptions,
+    push::{OtlpOptions, ProfilePushOptions, PushOptions},
+};
+use crate::store::{HistoryOptions, profiles::ArchiveOptions};
 
 /// Settings of the engine, checked by whoever parsed them except where the kernel has the last word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct EngineOptions {
     pub stack_ring_bytes: Option<u32>,
     /// Rows of unwind tables; a multiple of 8.
     pub unwind_table_bytes: u32,
+    /// Where unwind tables are kept on disk; `None` keeps none there.
+    pub unwind_cache: Option<PathBuf>,
     /// BTF of the kernel; `None` is `/sys/kernel/btf/vmlinux`.
     pub btf: Option<PathBuf>,
     /// How to attach to scheduler events.
@@ -35,8 +41,29 @@ pub struct EngineOptions {
     pub disabled: Vec<String>,
     /// Families of programs that are on besides those that are by themselves.
     pub enabled: Vec<String>,
+    /// Least time between two readings of a source of the host, for sources that shall not be read as they are by themselves.
+    pub source_intervals: Vec<(String, Duration)>,
     /// How history is kept; `None` keeps none.
     pub history: Option<HistoryOptions>,
+    /// How profiles are kept; `None` keeps none.
+    pub profiles: Option<ProfilesOptions>,
+    /// Where metrics are pushed to; `None` pushes none.
+    pub push: Option<PushOptions>,
+    /// Where metrics are pushed to by OTLP; `None` pushes none.
+    pub otlp: Option<OtlpOptions>,
+    /// Where applications post their own measurements; `None` takes none.
+    pub intake: Option<IntakeOptions>,
+}
+
+/// How profiles are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfilesOptions {
+    /// Where, how many, how long.
+    pub archive: ArchiveOptions,
+    /// Stack samples per second and CPU, always.
+    pub frequency_hz: u32,
+    /// Where they are pushed to; `None` pushes none.
+    pub push: Option<ProfilePushOptions>,
 }
 
 impl Default for EngineOptions {
@@ -46,16 +73,22 @@ impl Default for EngineOptions {
             max_cgroups: 1024,
             max_threads: None,
             frequency_hz: 99,
-            event_ring_bytes: 1 << 20,
+            event_ring_bytes: 512 << 10,
             stack_ring_bytes: None,
             unwind_table_bytes: 16 << 20,
+            unwind_cache: None,
             btf: None,
             hook: Hook::Auto,
             identity: IdentityChoice::Auto,
             kernel_log: KernelLog::Off,
             disabled: vec![],
             enabled: vec![],
+            source_intervals: vec![],
             history: None,
+            profiles: None,
+            push: None,
+            otlp: None,
+            intake: None,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     extract::{FromRequestParts, Path, Query},
-    http::request::Parts,
+    http::{Uri, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 
@@ -25,7 +25,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        match Query::<T>::try_from_uri(&parts.uri) {
+        Self::of(&parts.uri)
+    }
+}
+
+impl<T: DeserializeOwned> Params<T> {
+    /// Those in an address.
+    ///
+    /// # Errors
+    /// [`BackendError::Invalid`] for one that is unknown or senseless.
+    pub fn of(uri: &Uri) -> Result<Self, ApiError> {
+        match Query::<T>::try_from_uri(uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => Err(ApiError(BackendError::Invalid {
                 what: rejection.body_text().replace("Failed to deserialize query string: ", ""),
@@ -90,12 +100,28 @@ pub struct ChangesParams {
     pub container: Option<String>,
 }
 
-/// A recording.
+/// The list of slow operations.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutlierParams {
+    /// Only of this one, by name or id.
+    pub container: Option<String>,
+    /// Only of this kind.
+    pub kind: Option<String>,
+    /// How far back.
+    pub duration: Option<Span>,
+    /// How many at most.
+    pub limit: Option<usize>,
+}
+
+/// A recording, or a part of the past.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordParams {
     /// The name of a [`crate::profile::ProfileKind`]; `cpu` when not said.
     pub r#type: Option<String>,
+    /// Of waits, only those in these states, separated by commas.
+    pub state: Option<String>,
     /// A container's name or id.
     pub container: Option<String>,
     /// A process.
@@ -106,6 +132,15 @@ pub struct RecordParams {
     pub frequency: Option<u32>,
     /// The name of a [`crate::profile::Format`]; `svg` when not said.
     pub format: Option<String>,
+    /// The first instant, to draw what was kept instead of recording.
+    pub start: Option<String>,
+    /// The end, not in it.
+    pub end: Option<String>,
+    /// Where another range of the same length begins that this one is held against.
+    pub against: Option<String>,
+    /// Whether it is kept for later; its id is then in the header `x-cgscope-profile`.
+    #[serde(default)]
+    pub keep: bool,
 }
 
 /// A length of time that was asked for, or `default`.

@@ -96,7 +96,7 @@ pub async fn label_values(
 }
 
 /// Asks on a thread that may wait for a disk.
-async fn ask<T: Send + 'static>(
+pub(super) async fn ask<T: Send + 'static>(
     served: Served,
     question: impl FnOnce(&Snapshot) -> Result<T, QueryError> + Send + 'static,
 ) -> Result<T, BackendError> {

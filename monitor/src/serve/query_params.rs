@@ -155,7 +155,7 @@ fn usual_step_ms(range_ms: u64) -> u64 {
 }
 
 /// Seconds since the epoch, `now`, or so long ago: `-1h`.
-fn instant_ms(text: &str, now_ms: u64) -> Result<u64, BackendError> {
+pub(super) fn instant_ms(text: &str, now_ms: u64) -> Result<u64, BackendError> {
     let wrong = || {
         let shown: String = text.chars().take(100).collect();
         let remedy = "give seconds since 1970, now, or how long ago, like -90m";

@@ -12,8 +12,9 @@ use axum::{
 use tokio::sync::watch;
 
 use super::{
-    assets, backend::Backend, backend::BackendError, changes, containers, error::ApiError,
-    flamegraph, guard, host, prometheus, query, sources, stream,
+    assets, audit, backend::Backend, backend::BackendError, batch, buckets, changes, containers,
+    error::ApiError, flamegraph, guard, host, kept::Shelf, outliers, past, profiles, prometheus,
+    query, sources, stream,
 };
 
 /// What every handler shares.
@@ -25,6 +26,8 @@ pub struct Served {
     pub loopback_only: bool,
     /// Samples per second and CPU of recordings that do not say.
     pub frequency_hz: u32,
+    /// Recordings that can be looked at again.
+    pub kept: Shelf,
 }
 
 /// Tells streams and long requests that the daemon ends.
@@ -53,7 +56,8 @@ pub fn router(
     frequency_hz: u32,
 ) -> Router {
     let loopback_only = bound.is_some_and(|address| address.ip().is_loopback());
-    let served = Served { backend, ending, loopback_only, frequency_hz };
+    let kept = Shelf::default();
+    let served = Served { backend, ending, loopback_only, frequency_hz, kept };
     let api = Router::new()
         .route("/containers", get(containers::list))
         .route("/containers/{id}", get(containers::detail))
@@ -66,10 +70,18 @@ pub fn router(
         .route("/host/states", get(containers::host_states))
         .route("/sources", get(sources::list))
         .route("/changes", get(changes::list))
+        .route("/outliers", get(outliers::list))
+        .route("/audit", get(audit::report))
         .route("/flamegraph", get(flamegraph::record))
+        .route("/activity", get(past::activity))
+        .route("/profiles", get(profiles::list))
+        .route("/profiles/{id}", get(profiles::one))
+        .route("/profiles/{id}/diff", get(profiles::diff))
         .route("/probes", get(host::probes))
         .route("/doctor", get(host::doctor))
         .route("/query", get(query::query))
+        .route("/buckets", get(buckets::buckets))
+        .route("/batch", get(batch::batch))
         .route("/series", get(query::series))
         .route("/labels/{label}", get(query::label_values))
         .route("/stream", get(stream::stream));
@@ -78,8 +90,8 @@ pub fn router(
         .nest("/prometheus/api/v1", prometheus_api())
         .route("/metrics", get(host::metrics))
         .route("/", get(assets::page))
-        .route("/app.js", get(assets::script))
-        .route("/style.css", get(assets::style))
+        .route("/icon.svg", get(assets::file))
+        .route("/assets/{file}", get(assets::file))
         .fallback(nothing_here)
         .method_not_allowed_fallback(only_get)
         .layer(middleware::from_fn_with_state(served.clone(), guard::guard))

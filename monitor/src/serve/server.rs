@@ -4,6 +4,7 @@ use std::{
     future::Future,
     io,
     net::{SocketAddr, TcpListener},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -27,6 +28,20 @@ pub enum ServeError {
     Listen {
         /// Where it was to listen.
         address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else takes posts there.
+    #[error("{} is in use", path.display())]
+    SocketInUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// There can be no socket.
+    #[error("cannot listen at {}: {source}", path.display())]
+    Socket {
+        /// Where it was to be.
+        path: PathBuf,
         /// Why.
         source: io::Error,
     },

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 
-use super::{api::ContainerList, containers::span_ns, params::Params, routes::Served, subject};
+use super::{brief::LiveList, params::Params, routes::Served};
 use crate::analyze::Window;
 
 /// Silence after which a comment shows that the stream lives.
@@ -46,8 +46,7 @@ async fn feed(served: Served, all: bool, to_reader: mpsc::Sender<Result<Event, I
         // The window of the last two ticks, also for the first event: a page is filled at once.
         if let Some((first, last)) = served.backend.live().window(Duration::ZERO) {
             let window = Window::between(&first, &last);
-            let containers = subject::rows(&window, served.backend.registry(), all, &[]);
-            let list = ContainerList { at: window.at, span_ns: span_ns(&window), containers };
+            let list = LiveList::of(&window, served.backend.registry(), all);
             let event = match Event::default().event("overview").json_data(&list) {
                 Ok(event) => event,
                 Err(error) => {

@@ -83,7 +83,7 @@ pub fn is_running(process: Tgid) -> bool {
 }
 
 /// The rows of a window: what was active by stall, then the living that were not measured. `all` adds units, plain
-/// cgroups, the host, the kernel and the dead.
+/// cgroups, the host, the kernel, the dead, and directories that are left of containers whose runtime was killed.
 pub fn rows(
     window: &Window,
     registry: &Registry,
@@ -107,7 +107,7 @@ pub fn rows(
     let idle = registry.containers(all, all);
     let idle = idle.iter().filter(|container| !active.contains(container.id.as_str()));
     rows.extend(idle.map(|container| row(container, None)));
-    rows.retain(|row| all || is_shown(&row.container));
+    rows.retain(|row| all || is_shown(row, registry));
     rows
 }
 
@@ -122,8 +122,12 @@ fn measurements(window: &Window, container: &Container, names: &[&str]) -> Vec<M
 }
 
 /// Whether it is a container that lives, and so in every list.
-fn is_shown(container: &Container) -> bool {
-    container.runtime.is_container() && container.is_alive()
+fn is_shown(row: &ContainerRow, registry: &Registry) -> bool {
+    let container = &row.container;
+    let is_container = container.runtime.is_container() && container.is_alive();
+    // Who did something has a process: the file is read of the others only.
+    let did_something = row.activity.as_ref().is_some_and(|activity| !activity.states.is_empty());
+    is_container && (did_something || !registry.is_leftover(container))
 }
 
 /// One row.

@@ -1,6 +1,9 @@
 //! The command line: commands, flags, environment, help.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -9,6 +12,9 @@ use super::{
     engine_arguments::{EngineArguments, duration, frequency},
     failure::EXIT_CODES,
     history_arguments::HistoryArguments,
+    intake_arguments::IntakeArguments,
+    push_arguments::PushArguments,
+    selftest::SelftestArguments,
     top_columns::Columns,
 };
 use crate::profile::{Format, ProfileKind};
@@ -28,7 +34,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run the daemon: measure, and serve the page, the API and /metrics
     #[command(after_help = "Example:\n  sudo cgscope run --listen 127.0.0.1:7070 --interval 1s")]
-    Run(RunArguments),
+    // As large as all others together.
+    Run(Box<RunArguments>),
     /// Show the containers live, the most stalled first
     #[command(
         after_help = "Examples:\n  sudo cgscope top\n  cgscope top --once --columns name,cpu,stall\n  \
@@ -48,7 +55,10 @@ pub enum Command {
         after_help = "Examples:\n  sudo cgscope flamegraph --container web --duration 10s -o web.svg\n  \
         cgscope flamegraph --pid 4242 --frequency 999 -o out.folded\n  \
         cgscope flamegraph --container web -o web.pb.gz\n  \
-        sudo cgscope flamegraph --type offcpu --container web --duration 10s -o waits.svg"
+        sudo cgscope flamegraph --type offcpu --container web --duration 10s -o waits.svg\n  \
+        sudo cgscope flamegraph --type block --duration 10s -o disks.svg\n  \
+        cgscope flamegraph --container web --start -2h --duration 5m -o then.svg\n  \
+        cgscope flamegraph --start -10m --duration 10m --against -70m -o what-changed.svg"
     )]
     Flamegraph(FlamegraphArguments),
     /// Compare two profiles: files, or recordings one after the other
@@ -57,12 +67,22 @@ pub enum Command {
         A and B are each a file (folded lines, perf script, pprof or the JSON of cgscope, whatever its name), \
         container:NAME, pid:PID or host. Frames that are only in A are drawn beside those of B.")]
     Diff(DiffArguments),
+    /// List the slowest operations of disks, each with its container, place and thread
+    #[command(after_help = "Examples:\n  sudo cgscope outliers --container web --duration 1m\n  \
+        cgscope outliers --kind block --limit 5 --json\n\n\
+        Of each second the 16 slowest are kept, for ten minutes. Without a daemon it looks for as long as --duration says.")]
+    Outliers(OutliersArguments),
     /// List the containers
     #[command(after_help = "Example:\n  cgscope containers --all --json")]
     Containers(ContainersArguments),
     /// Tell what this kernel offers, what is missing, what cgscope costs and loses
     #[command(after_help = "Example:\n  sudo cgscope doctor")]
     Doctor(DoctorArguments),
+    /// Record workloads of which the answer is known, and score the recordings
+    #[command(
+        after_help = "Example:\n  sudo cgscope selftest\n\nIt takes some 40 s. It fails if a recording is further off than it may be."
+    )]
+    Selftest(SelftestArguments),
 }
 
 /// Which daemon to ask.
@@ -87,6 +107,17 @@ pub struct StateArguments {
     /// Directory of daemon.json, by which commands find the daemon
     #[arg(long, value_name = "DIR", env = "CGSCOPE_RUNTIME_DIR", default_value = DEFAULT_DIRECTORY)]
     pub state_dir: PathBuf,
+}
+
+impl StateArguments {
+    /// Where is kept what can be made again: `/var/cache/cgscope`, or `cache` in the state directory if that is set.
+    pub fn cache(&self) -> PathBuf {
+        if self.state_dir == Path::new(DEFAULT_DIRECTORY) {
+            PathBuf::from("/var/cache/cgscope")
+        } else {
+            self.state_dir.join("cache")
+        }
+    }
 }
 
 /// Of whom.
@@ -121,6 +152,12 @@ pub struct RunArguments {
 
     #[command(flatten)]
     pub history: HistoryArguments,
+
+    #[command(flatten)]
+    pub push: PushArguments,
+
+    #[command(flatten)]
+    pub intake: IntakeArguments,
 
     #[command(flatten)]
     pub engine: EngineArguments,
@@ -185,13 +222,37 @@ pub struct FlamegraphArguments {
     #[command(flatten)]
     pub target: TargetArguments,
 
-    /// Of what: cpu, where threads run, or offcpu, where they wait and how long
+    /// Of what: cpu, where threads run; offcpu, where they wait and how long; wakeup, where others
+    /// end their waits; lock, where they wait for locks; block, where they
+    /// ask disks for bytes; fault, where they fault; memory, where they grow; network, where they send
     #[arg(long, value_name = "TYPE", default_value = "cpu", value_parser = kind)]
     pub r#type: ProfileKind,
 
-    /// For how long to record
+    /// Of the types offcpu and wakeup only waits in these states: disk, fault, lock, network, pipe, sleeping, other, unknown
+    #[arg(long, value_name = "STATES")]
+    pub state: Option<String>,
+
+    /// For how long to record, or with --start, how much of the past to draw
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub duration: Span,
+
+    /// Draw what a running daemon kept from then on instead of recording: how long ago, like -1h, or seconds since 1970
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true, conflicts_with_all = ["frequency", "standalone"])]
+    pub start: Option<String>,
+
+    /// The end of what to draw, like -50m [default: --duration after --start]
+    #[arg(
+        long,
+        value_name = "INSTANT",
+        allow_hyphen_values = true,
+        requires = "start",
+        conflicts_with = "duration"
+    )]
+    pub end: Option<String>,
+
+    /// Hold it against as much of the time from then on, and draw what changed
+    #[arg(long, value_name = "INSTANT", allow_hyphen_values = true, requires = "start")]
+    pub against: Option<String>,
 
     /// Samples per second and CPU, of the type cpu [default: 99, or the daemon's]
     #[arg(long, value_name = "HZ", value_parser = frequency)]
@@ -222,6 +283,35 @@ pub struct ContainersArguments {
     /// With units, plain cgroups, the host and the dead
     #[arg(long)]
     pub all: bool,
+
+    /// As JSON, as the API answers
+    #[arg(long)]
+    pub json: bool,
+
+    #[command(flatten)]
+    pub connect: ConnectArguments,
+
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Args, Debug)]
+pub struct OutliersArguments {
+    /// Only of this container, by name, id or the beginning of its id
+    #[arg(long, value_name = "NAME|ID")]
+    pub container: Option<String>,
+
+    /// Only of this kind: block, requests of disks
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+
+    /// Over how long
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub duration: Span,
+
+    /// How many to list at most, the slowest first
+    #[arg(long, value_name = "NUMBER", default_value = "20")]
+    pub limit: u32,
 
     /// As JSON, as the API answers
     #[arg(long)]
@@ -336,6 +426,6 @@ mod tests {
         assert_eq!(options.disabled, ["profile", "process"]);
         assert_eq!((options.frequency_hz, options.stack_ring_bytes), (49, Some(8 << 20)));
         let history = run.history.options(&run.state.state_dir).expect("it is on");
-        assert_eq!(history.directory, std::path::Path::new("/var/lib/cgscope"));
+        assert_eq!(history.directory, Path::new("/var/lib/cgscope"));
     }
 }

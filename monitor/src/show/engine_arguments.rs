@@ -4,11 +4,15 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};
 
+use crate::kernel::host::SOURCE_NAMES;
 use crate::serve::{
     EngineOptions, MAX_FREQUENCY_HZ,
     duration::Span,
     options::{Hook, IdentityChoice, KernelLog, ring_bytes, table_bytes},
 };
+
+/// Older figures are of no use to anybody.
+const MOST_SOURCE_INTERVAL: Duration = Duration::from_secs(3_600);
 
 const HEADING: &str = "Engine (of this command when no daemon runs)";
 
@@ -31,11 +35,11 @@ pub struct EngineArguments {
     pub max_threads: AutoNumber,
 
     /// Ring of cgroup and process events, a power of two
-    #[arg(long, value_name = "SIZE", default_value = "1M", env = "CGSCOPE_EVENT_RING_SIZE", hide_short_help = true,
+    #[arg(long, value_name = "SIZE", default_value = "512K", env = "CGSCOPE_EVENT_RING_SIZE", hide_short_help = true,
           value_parser = ring_bytes)]
     pub event_ring_size: u32,
 
-    /// Ring of stack samples, a power of two; by itself 128K for each CPU, from 2M to 64M
+    /// Ring of stack samples, a power of two; by itself 128K for each CPU, from 1M to 64M
     #[arg(long, value_name = "SIZE", default_value = "auto", env = "CGSCOPE_STACK_RING_SIZE", hide_short_help = true,
           value_parser = auto_ring_bytes)]
     pub stack_ring_size: AutoNumber,
@@ -89,7 +93,7 @@ pub struct EngineArguments {
     )]
     pub disable: Vec<String>,
 
-    /// Families of kernel programs that are on besides the usual ones, separated by commas: syscall, irq
+    /// Families of kernel programs that are on besides the usual ones, separated by commas: syscall, files, irq
     #[arg(
         long,
         value_name = "FAMILY",
@@ -98,6 +102,17 @@ pub struct EngineArguments {
         value_delimiter = ','
     )]
     pub enable: Vec<String>,
+
+    /// How often one source of the host is read at most, such as disks=10s; 0 for each measurement. `cgscope doctor` lists them
+    #[arg(
+        long,
+        value_name = "SOURCE=TIME",
+        env = "CGSCOPE_SOURCE_INTERVAL",
+        hide_short_help = true,
+        value_delimiter = ',',
+        value_parser = source_interval
+    )]
+    pub source_interval: Vec<(String, Duration)>,
 }
 
 impl EngineArguments {
@@ -111,13 +126,19 @@ impl EngineArguments {
             event_ring_bytes: self.event_ring_size,
             stack_ring_bytes: self.stack_ring_size.0,
             unwind_table_bytes: self.unwind_table_size,
+            unwind_cache: None,
             btf: self.btf.clone(),
             hook: self.hook,
             identity: self.identity.clone(),
             kernel_log: self.kernel_log,
             disabled: self.disable.clone(),
             enabled: self.enable.clone(),
+            source_intervals: self.source_interval.clone(),
             history: None,
+            profiles: None,
+            push: None,
+            otlp: None,
+            intake: None,
         }
     }
 }
@@ -150,6 +171,26 @@ fn interval(text: &str) -> Result<Span, String> {
     }
 }
 
+/// `disks=10s`.
+fn source_interval(text: &str) -> Result<(String, Duration), String> {
+    let (name, time) = text.split_once('=').ok_or("give SOURCE=TIME, such as disks=10s")?;
+    if !SOURCE_NAMES.contains(&name) {
+        return Err(format!(
+            "there is no source {name:?}; name one of {}",
+            SOURCE_NAMES.join(", ")
+        ));
+    }
+    let time = if time == "0" {
+        Duration::ZERO
+    } else {
+        time.parse::<Span>().map_err(|e| format!("{e}"))?.0
+    };
+    if time > MOST_SOURCE_INTERVAL {
+        return Err(format!("give at most {}", Span(MOST_SOURCE_INTERVAL)));
+    }
+    Ok((name.to_owned(), time))
+}
+
 /// A length of time that can be measured: more than 0, at most 10 minutes.
 pub fn duration(text: &str) -> Result<Span, String> {
     let span: Span = text.parse().map_err(|error| format!("{error}"))?;
@@ -165,5 +206,19 @@ pub fn frequency(text: &str) -> Result<u32, String> {
     match text.parse() {
         Ok(hz @ 1..=MAX_FREQUENCY_HZ) => Ok(hz),
         _ => Err(format!("give 1 to {MAX_FREQUENCY_HZ}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_and_how_often_it_is_read() {
+        assert_eq!(source_interval("disks=10s"), Ok(("disks".to_owned(), Duration::from_secs(10))));
+        assert_eq!(source_interval("stat=0"), Ok(("stat".to_owned(), Duration::ZERO)));
+        for wrong in ["disks", "disks=", "disks=2h", "nothing=1s"] {
+            assert!(source_interval(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -125,6 +125,13 @@ impl From<ServeError> for Failure {
             ServeError::Listen { .. } => {
                 (RUNTIME, "choose an address of this machine with --listen")
             }
+            ServeError::SocketInUse { .. } => (TAKEN, "choose another path with --intake"),
+            ServeError::Socket { source, .. }
+                if source.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                (PRIVILEGE, "run it with sudo, or choose a directory of yours with --intake")
+            }
+            ServeError::Socket { .. } => (RUNTIME, "choose another path with --intake"),
             ServeError::Broken(_) => (RUNTIME, "start it again"),
         };
         Self::new(code, error.to_string(), remedy)

@@ -3,20 +3,24 @@
 use std::{
     io::{self, IsTerminal},
     path::Path,
+    time::Duration,
 };
 
 use super::{
     arguments::FlamegraphArguments,
     client::{Client, path},
     destination::{Destination, is_special},
-    failure::{Failure, USAGE},
+    failure::{Failure, RUNTIME, USAGE},
     program::Engine,
     progress::Progress,
 };
 use crate::{
-    profile::{Format, ProfileKind},
+    profile::{Format, ProfileKind, wait_states},
     serve::EngineOptions,
 };
+
+/// A week of a large host is a thousand files.
+const PAST_PATIENCE: Duration = Duration::from_secs(60);
 
 pub fn flamegraph(engine: Engine, arguments: &FlamegraphArguments) -> Result<(), Failure> {
     let output = arguments.output.clone().unwrap_or_else(|| {
@@ -29,21 +33,45 @@ pub fn flamegraph(engine: Engine, arguments: &FlamegraphArguments) -> Result<(),
         let remedy = "redirect it to a file, or use -o FILE.pb.gz";
         return Err(Failure::new(USAGE, "pprof is binary, and stdout is a terminal", remedy));
     }
-    if arguments.r#type == ProfileKind::OffCpu && arguments.frequency.is_some() {
+    let kind = arguments.r#type;
+    if kind != ProfileKind::OnCpu && arguments.frequency.is_some() {
         let remedy = "leave --frequency out, or --type";
-        return Err(Failure::new(USAGE, "waits are not sampled at a frequency", remedy));
+        let what = format!("{} are not sampled at a frequency", kind.things());
+        return Err(Failure::new(USAGE, what, remedy));
+    }
+    if let Some(states) = &arguments.state {
+        if !kind.has_states() {
+            let what = format!("a recording of the type {} has no states", kind.name());
+            return Err(Failure::new(USAGE, what, "leave --state out, or say --type offcpu"));
+        }
+        wait_states(states).map_err(|what| Failure::new(USAGE, what, "see `cgscope states`"))?;
     }
     let default_hz = EngineOptions::default().frequency_hz;
     let options = arguments.engine.options(arguments.frequency.unwrap_or(default_hz));
-    let client = Client::connect(&arguments.connect, engine, options)?;
+    let client = match &arguments.start {
+        None => Client::connect(&arguments.connect, engine, options)?,
+        Some(_) => Client::daemon(&arguments.connect).ok_or_else(|| {
+            let remedy = "start one with `sudo cgscope run`, or leave --start out to record";
+            Failure::new(RUNTIME, "a daemon keeps the past, and none runs here", remedy)
+        })?,
+    };
     let mut query = arguments.target.query();
-    query.push(("duration", arguments.duration.to_string()));
-    query.push(("type", arguments.r#type.name().to_owned()));
+    query.extend(arguments.start.clone().map(|start| ("start", start)));
+    query.extend(arguments.against.clone().map(|start| ("against", start)));
+    query.push(match &arguments.end {
+        Some(end) => ("end", end.clone()),
+        None => ("duration", arguments.duration.to_string()),
+    });
+    query.push(("type", kind.name().to_owned()));
+    query.extend(arguments.state.clone().map(|states| ("state", states)));
     query.push(("format", format.name().to_owned()));
     query.extend(arguments.frequency.map(|hz| ("frequency", hz.to_string())));
-    let drawing = {
+    let path = path(&["flamegraph"], &query);
+    let drawing = if arguments.start.is_some() {
+        client.bytes(&path, PAST_PATIENCE)?
+    } else {
         let _progress = Progress::start("", arguments.duration.0);
-        client.bytes(&path(&["flamegraph"], &query), arguments.duration.0)?
+        client.bytes(&path, arguments.duration.0)?
     };
     destination.write(&drawing)?;
     destination.tell(drawing.len());

@@ -8,8 +8,8 @@ use std::{
 use clap::Args;
 
 use crate::{
-    serve::runtime_file::DEFAULT_DIRECTORY,
-    store::{HistoryOptions, tier::TIERS},
+    serve::{options::ProfilesOptions, runtime_file::DEFAULT_DIRECTORY},
+    store::{HistoryOptions, profiles::ArchiveOptions, tier::TIERS},
 };
 
 /// Where history is, unless the state directory is set as well.
@@ -35,6 +35,20 @@ pub struct HistoryArguments {
     /// How long points of 1 s, 10 s, 1 min and 10 min are kept [default: 6h,3d,30d,1y]
     #[arg(long, value_name = "TIMES", env = "CGSCOPE_RETENTION", value_parser = retention)]
     pub retention: Option<Retention>,
+
+    /// Take so many stack samples per second and CPU all the time and keep them, so that any past time can be drawn, like 19;
+    /// 0 keeps none
+    #[arg(long, value_name = "HZ", default_value = "0", env = "CGSCOPE_KEEP_PROFILES",
+          value_parser = clap::value_parser!(u32).range(0..=99))]
+    pub keep_profiles: u32,
+
+    /// The most that profiles may take; the oldest go first [default: 1G]
+    #[arg(long, value_name = "SIZE", env = "CGSCOPE_PROFILES_SIZE", value_parser = size)]
+    pub profiles_size: Option<u64>,
+
+    /// How long profiles are kept [default: 7d]
+    #[arg(long, value_name = "TIME", env = "CGSCOPE_PROFILES_RETENTION", value_parser = profiles_retention)]
+    pub profiles_retention: Option<Duration>,
 }
 
 /// How long each tier is kept.
@@ -47,18 +61,34 @@ impl HistoryArguments {
         if self.no_history {
             return None;
         }
-        let directory = self.history_dir.clone().unwrap_or_else(|| {
+        let usual = HistoryOptions::in_directory(self.directory(state_directory));
+        Some(HistoryOptions {
+            keep: self.retention.map_or(usual.keep, |retention| retention.0),
+            max_bytes: self.history_size.unwrap_or(usual.max_bytes),
+            ..usual
+        })
+    }
+
+    /// As the engine takes them; `None` keeps no profiles.
+    pub fn profiles(&self, state_directory: &Path) -> Option<ProfilesOptions> {
+        if self.no_history || self.keep_profiles == 0 {
+            return None;
+        }
+        let archive = ArchiveOptions {
+            directory: self.directory(state_directory).join("profiles"),
+            max_bytes: self.profiles_size.unwrap_or(ArchiveOptions::DEFAULT_MAX_BYTES),
+            keep: self.profiles_retention.unwrap_or(ArchiveOptions::DEFAULT_KEEP),
+        };
+        Some(ProfilesOptions { archive, frequency_hz: self.keep_profiles, push: None })
+    }
+
+    fn directory(&self, state_directory: &Path) -> PathBuf {
+        self.history_dir.clone().unwrap_or_else(|| {
             if state_directory == Path::new(DEFAULT_DIRECTORY) {
                 PathBuf::from(DEFAULT_HISTORY)
             } else {
                 state_directory.join("history")
             }
-        });
-        let usual = HistoryOptions::in_directory(directory);
-        Some(HistoryOptions {
-            keep: self.retention.map_or(usual.keep, |retention| retention.0),
-            max_bytes: self.history_size.unwrap_or(usual.max_bytes),
-            ..usual
         })
     }
 }
@@ -87,6 +117,11 @@ fn retention(text: &str) -> Result<Retention, String> {
     } else {
         Err(format!("{}; the first at least 10m", wrong()))
     }
+}
+
+fn profiles_retention(text: &str) -> Result<Duration, String> {
+    let time = time(text).ok().filter(|time| *time >= Duration::from_secs(600));
+    time.ok_or_else(|| "give a time from 10m up, like 12h or 7d".to_owned())
 }
 
 /// Days and more, which lengths of measurements do not have.

@@ -8,7 +8,7 @@ use super::{
     arguments::{Arguments, Command},
     containers, diff, doctor,
     failure::Failure,
-    flamegraph, latency, run, states, top,
+    flamegraph, latency, outliers, run, selftest, states, top,
 };
 use crate::serve::{Backend, BackendError, EngineOptions, report::DoctorReport};
 
@@ -36,7 +36,9 @@ pub fn main(engine: Engine) -> ExitCode {
         Command::Flamegraph(arguments) => flamegraph::flamegraph(engine, &arguments),
         Command::Diff(arguments) => diff::diff(engine, &arguments),
         Command::Containers(arguments) => containers::containers(engine, &arguments),
+        Command::Outliers(arguments) => outliers::outliers(engine, &arguments),
         Command::Doctor(arguments) => doctor::doctor(engine, &arguments),
+        Command::Selftest(arguments) => selftest::selftest(engine, &arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

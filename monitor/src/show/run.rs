@@ -14,7 +14,13 @@ use super::{
     program::Engine,
     signal::asked_to_end,
 };
-use crate::serve::{bind, ending, router, runtime_file::Claim, serve};
+use crate::serve::{
+    Backend, Ending, ServeError, bind, ending,
+    intake::{IntakeSocket, serve_intake},
+    router,
+    runtime_file::Claim,
+    serve,
+};
 
 /// How long threads that still compute may take after the last answer.
 const LAST_WORK: Duration = Duration::from_millis(200);
@@ -22,10 +28,21 @@ const LAST_WORK: Duration = Duration::from_millis(200);
 pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
     log();
     // In this order: what is cheap to refuse is refused before anything is loaded into the kernel.
+    arguments.push.check(&arguments.history)?;
     let mut claim = Claim::take(&arguments.state.state_dir)?;
     let (listener, address) = bind(arguments.listen)?;
+    let intake = arguments.intake.options();
+    let socket = intake.as_ref().map(|intake| IntakeSocket::bind(&intake.socket)).transpose()?;
     let mut options = arguments.engine.options(arguments.frequency);
     options.history = arguments.history.options(&arguments.state.state_dir);
+    options.profiles = arguments.history.profiles(&arguments.state.state_dir);
+    options.push = arguments.push.options();
+    options.otlp = arguments.push.otlp();
+    options.intake = intake;
+    if let Some(profiles) = &mut options.profiles {
+        profiles.push = arguments.push.profiles();
+    }
+    options.unwind_cache = Some(arguments.state.cache().join("unwind"));
     let backend = (engine.start)(&options)?;
 
     let failed =
@@ -37,7 +54,7 @@ pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
         .build()
         .map_err(failed)?;
     let (sender, ending) = ending();
-    let router = router(Arc::clone(&backend), ending, Some(address), arguments.frequency);
+    let router = router(Arc::clone(&backend), ending.clone(), Some(address), arguments.frequency);
     let served = runtime.block_on(async {
         let stop = asked_to_end().map_err(failed)?;
         claim.announce(address)?;
@@ -45,12 +62,28 @@ pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
         if !address.ip().is_loopback() {
             tracing::warn!("whoever reaches {address} reads everything: there is no token yet");
         }
-        serve(listener, router, sender, stop).await.map_err(Failure::from)
+        let posts = posts(socket, &backend, ending);
+        let (served, posts) = tokio::join!(serve(listener, router, sender, stop), posts);
+        served.and(posts).map_err(Failure::from)
     });
     runtime.shutdown_timeout(LAST_WORK);
     drop(backend);
     drop(claim);
     served
+}
+
+/// Takes posts, if there is a socket for them, until the end.
+async fn posts(
+    socket: Option<IntakeSocket>,
+    backend: &Arc<dyn Backend>,
+    ending: Ending,
+) -> Result<(), ServeError> {
+    match (socket, backend.intake()) {
+        (Some(socket), Some(intake)) => {
+            serve_intake(socket, intake, Arc::clone(backend), ending).await
+        }
+        _ => Ok(()),
+    }
 }
 
 fn log() {

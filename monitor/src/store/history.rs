@@ -14,6 +14,7 @@ use std::{
 
 use super::{
     options::HistoryOptions,
+    own::{self, Limits},
     shared::{Refusal, Shared, State},
     snapshot::Snapshot,
     writer::{Names, Writer},
@@ -27,6 +28,7 @@ const QUEUE: usize = 30;
 #[derive(Debug)]
 pub struct History {
     shared: Arc<Shared>,
+    limits: Limits,
     queue: Option<SyncSender<Arc<Tick>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -38,6 +40,7 @@ impl History {
     /// That the thread cannot be started.
     pub fn start(options: HistoryOptions, names: Names) -> io::Result<Self> {
         let (queue, ticks) = sync_channel::<Arc<Tick>>(QUEUE);
+        let limits = Limits { keep: options.keep, max_bytes: options.max_bytes };
         let mut writer = Writer::open(options, names);
         let shared = Arc::clone(writer.shared());
         let thread = thread::Builder::new().name("cgscope-history".into()).spawn(move || {
@@ -45,7 +48,7 @@ impl History {
                 writer.record(&tick);
             }
         })?;
-        Ok(Self { shared, queue: Some(queue), thread: Some(thread) })
+        Ok(Self { shared, limits, queue: Some(queue), thread: Some(thread) })
     }
 
     /// Keeps a tick.
@@ -89,7 +92,7 @@ impl History {
 
     /// Appends what it costs and has lost so far.
     pub fn collect(&self, samples: &mut Vec<Sample>) {
-        super::own::collect(&self.shared, samples);
+        own::collect(&self.shared, self.limits, samples);
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Builder, Input, Symbolized, Symbolizer, evict};
@@ -49,6 +50,7 @@ struct Parsed {
     sources: Vec<Candidate>,
     size_bytes: u64,
     used: u64,
+    used_at: Instant,
 }
 
 struct Candidate {
@@ -107,7 +109,7 @@ impl Blaze {
         let Some(parsed) = self.parsed.get_mut(&object.id) else {
             return Err(Reason::FileUnreadable);
         };
-        parsed.used = self.clock;
+        (parsed.used, parsed.used_at) = (self.clock, Instant::now());
         let repaired = fault::repaired_pages();
         let symbolizer = &self.symbolizer;
         let found = catch_unwind(AssertUnwindSafe(|| parsed.lookup(symbolizer, virtual_address)));
@@ -131,6 +133,17 @@ impl Blaze {
     /// What went wrong so far.
     pub fn failures(&self) -> Failures {
         self.failures
+    }
+
+    /// Lets go of what was not asked for so long. Returns whether there was anything.
+    pub fn let_go(&mut self, idle: Duration) -> bool {
+        let is_idle = |parsed: &Parsed| parsed.used_at.elapsed() >= idle;
+        let parsed = self.parsed.iter();
+        let old: Vec<u64> = parsed.filter(|(_, p)| is_idle(p)).map(|(id, _)| *id).collect();
+        for id in &old {
+            self.evict(*id);
+        }
+        !old.is_empty()
     }
 
     fn make_room(&mut self, size_bytes: u64) {
@@ -191,7 +204,7 @@ impl Parsed {
                 add(open::fd_path(file), size_bytes, goes_on);
             }
         }
-        Self { _files: files, sources, size_bytes: total_bytes, used: 0 }
+        Self { _files: files, sources, size_bytes: total_bytes, used: 0, used_at: Instant::now() }
     }
 
     fn lookup(&mut self, symbolizer: &Symbolizer, address: u64) -> Result<Vec<Name>, Reason> {

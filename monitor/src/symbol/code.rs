@@ -46,10 +46,10 @@ pub(super) fn places(
 ) -> Vec<Vec<Option<CodePlace>>> {
     let mut finder = Finder { processes, objects, views: HashMap::new(), mappings: HashMap::new() };
     let mut of_stack = |(stack, frames): (&RawStack, &Vec<Frame>)| {
-        let mut user = stack.user.iter().enumerate();
+        let mut user = stack.shown();
         let mut user = || {
-            user.next()
-                .and_then(|(depth, at)| finder.find((stack.tgid, stack.program), *at, depth > 0))
+            let (depth, word) = user.next()?;
+            finder.find((stack.tgid, stack.program), word.address()?, depth > 0)
         };
         let mut current = None;
         let mut places: Vec<_> = Vec::with_capacity(frames.len());

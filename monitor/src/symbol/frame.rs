@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use monitor_common::unwind::WalkEnd;
+use monitor_common::{
+    python::{code_of, is_python},
+    unwind::WalkEnd,
+};
 
 use crate::kernel::ids::Tgid;
 
-/// The module of a frame whose name comes from a perf map.
+/// The module of a frame whose name comes from a perf map, a jitdump or an interpreter.
 pub const JIT_MODULE: &str = "[jit]";
 
 /// One sampled stack, as addresses. Both halves are innermost first, as the kernel's helpers give them.
@@ -21,10 +24,54 @@ pub struct RawStack {
     pub tgid: Tgid,
     /// Kernel addresses; empty if the sample was taken in user mode.
     pub kernel: Vec<u64>,
-    /// User addresses; empty for kernel threads.
+    /// User addresses; empty for kernel threads. Behind that of an interpreter's own function are the functions that it evaluates, see
+    /// [`monitor_common::python`].
     pub user: Vec<u64>,
     /// How the walk of the user addresses ended.
     pub end: WalkEnd,
+}
+
+impl RawStack {
+    /// Words of the user stack that have frames, with their depth: functions of Python are in the place of what evaluates them.
+    pub(super) fn shown(&self) -> impl DoubleEndedIterator<Item = (usize, Word)> {
+        let of = |depth: usize| self.user.get(depth).map(|word| Word::of(*word));
+        let is_evaluated = move |depth| matches!(of(depth), Some(Word::Function(_)));
+        let all = self.user.iter().map(|word| Word::of(*word)).enumerate();
+        all.filter(move |(depth, word)| {
+            matches!(word, Word::Function(_)) || !is_evaluated(depth + 1)
+        })
+    }
+}
+
+/// What a word of a user stack is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// An address of code.
+    Address(u64),
+    /// A function of Python, as [`monitor_common::python`] writes it.
+    Function(u64),
+}
+
+impl Word {
+    pub fn of(word: u64) -> Self {
+        if is_python(word) { Self::Function(word) } else { Self::Address(word) }
+    }
+
+    pub fn address(self) -> Option<u64> {
+        if let Self::Address(at) = self { Some(at) } else { None }
+    }
+
+    pub fn function(self) -> Option<u64> {
+        if let Self::Function(word) = self { Some(word) } else { None }
+    }
+
+    /// Where it lies in the memory of the process.
+    pub fn place(self) -> u64 {
+        match self {
+            Self::Address(at) => at,
+            Self::Function(word) => code_of(word),
+        }
+    }
 }
 
 /// Tells the programs apart that one process number has run, by where the stack of each began: it is random.
@@ -48,7 +95,7 @@ pub enum Frame {
     User {
         /// The demangled symbol.
         name: Arc<str>,
-        /// The file it lies in, as the process names it; [`JIT_MODULE`] for a name from a perf map.
+        /// The file it lies in, as the process names it; [`JIT_MODULE`] for code made at run time.
         module: Option<Arc<str>>,
     },
     /// A function the compiler inlined into the frame that is next towards the root.
@@ -84,7 +131,7 @@ pub enum Reason {
     Unmapped,
     /// The file holds no symbol for the address: it is stripped.
     NoSymbols,
-    /// Code made at run time, and no perf map names it.
+    /// Code made at run time, and neither a perf map nor a jitdump names it.
     AnonymousMemory,
     /// The mapped file could not be opened or is not a sound ELF.
     FileUnreadable,
@@ -92,11 +139,13 @@ pub enum Reason {
     KernelHidden,
     /// There was more to resolve than time or room for it.
     SymbolizerBehind,
+    /// A function of Python that was gone when its name was read.
+    FunctionGone,
 }
 
 impl Reason {
     /// All reasons, in the order they are declared.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::ProcessGone,
         Self::Unmapped,
         Self::NoSymbols,
@@ -104,6 +153,7 @@ impl Reason {
         Self::FileUnreadable,
         Self::KernelHidden,
         Self::SymbolizerBehind,
+        Self::FunctionGone,
     ];
 
     /// A few words that fit into a frame of a flame graph.
@@ -116,6 +166,7 @@ impl Reason {
             Self::FileUnreadable => "file unreadable",
             Self::KernelHidden => "kernel hidden",
             Self::SymbolizerBehind => "symbolizer behind",
+            Self::FunctionGone => "Python function gone",
         }
     }
 
@@ -131,7 +182,7 @@ impl Reason {
                 "The file is stripped: install its debug symbols, or keep the symbol table."
             }
             Self::AnonymousMemory => {
-                "Code made at run time without a perf map: start the runtime with perf maps on \
+                "Code made at run time without a perf map or a jitdump: start the runtime with one \
                  (node --perf-basic-prof, java -XX:+DumpPerfMapAtExit, PYTHONPERFSUPPORT=1)."
             }
             Self::FileUnreadable => "The mapped file could not be opened, or is not a sound ELF.",
@@ -141,6 +192,9 @@ impl Reason {
             }
             Self::SymbolizerBehind => {
                 "The symbolizer had more to do than time for it; names follow in a later profile."
+            }
+            Self::FunctionGone => {
+                "A function of Python could not be read, or was gone when its name was: the process ended, or let go of it at once."
             }
         }
     }

@@ -3,6 +3,16 @@
 //! Contract: [`parse`] takes any bytes, keeps executable mappings in address order and skips lines
 //! it does not understand.
 
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+use super::maps_query;
+
+/// 65,530 mappings, the kernel's default limit, with long paths.
+const TEXT_BYTES_MAX: u64 = 32 << 20;
+
 /// One executable mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MapsLine {
@@ -17,6 +27,20 @@ pub(crate) struct MapsLine {
     /// Path as the process sees it without the kernel's ` (deleted)`, or a name like `[vdso]`;
     /// empty for anonymous memory.
     pub path: String,
+}
+
+/// The executable mappings of a process, by address. Those of a process whose first thread has ended are none.
+///
+/// # Errors
+/// When there is no such process, or it may not be looked at.
+pub(crate) fn of_process(proc_id: u32) -> io::Result<Vec<MapsLine>> {
+    let maps = File::open(format!("/proc/{proc_id}/maps"))?;
+    if let Some(lines) = maps_query::executable(&maps) {
+        return lines;
+    }
+    let mut text = Vec::new();
+    maps.take(TEXT_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(parse(&text))
 }
 
 /// Reads executable mappings out of the text of a maps file, sorted by address.

@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! observe -> process (maps at first sight) -> object (one open file for each ELF)
-//! resolve -> resolver -> process -> object -> blaze (blazesym) | perf_map | kallsyms
+//! resolve -> resolver -> process -> object -> blaze (blazesym) | jit (perf_map, jit_dump) | kallsyms
+//! observe_stack -> python (names of what an interpreter evaluates, while they can be read)
 //! ```
 
 mod blaze;
@@ -15,12 +16,17 @@ mod code;
 mod elf;
 mod fault;
 mod frame;
+mod jit;
+mod jit_dump;
 mod kallsyms;
 pub(crate) mod maps;
+mod maps_query;
 mod object;
 mod open;
+mod own;
 mod perf_map;
 mod process;
+pub(crate) mod python;
 mod resolver;
 mod service;
 mod vdso;
@@ -39,5 +45,6 @@ pub use crate::kernel::ids::{Tgid, Tid};
 pub use monitor_common::unwind::WalkEnd;
 pub(crate) use object::Place;
 pub(crate) use open::FileKey;
+pub use own::{DESCRIPTORS, collect};
 pub use service::{SymbolError, SymbolStats, Symbols};
 pub(crate) use vdso::image as vdso_image;

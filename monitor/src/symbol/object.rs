@@ -9,10 +9,11 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::elf::Shape;
 use super::open::{self, FileKey};
+use super::python::{Interpreter, may_be_interpreter};
 
 /// Files remembered, open or not, about 300 bytes each.
 const OBJECTS_MAX: usize = 8192;
@@ -86,6 +87,7 @@ pub(super) struct Object {
     files: Mutex<Option<Files>>,
     used: AtomicU64,
     damaged: AtomicBool,
+    interpreter: OnceLock<Option<Arc<Interpreter>>>,
 }
 
 impl Object {
@@ -167,6 +169,7 @@ impl Objects {
                 files: Mutex::new(files),
                 used: AtomicU64::new(table.clock),
                 damaged: AtomicBool::new(false),
+                interpreter: OnceLock::new(),
             })
         });
         let kept = table.by_key.entry(key).or_insert(object).clone();
@@ -193,6 +196,15 @@ impl Objects {
         *object.files() = Some(files.clone());
         self.keep_bounds(&mut self.table());
         Some(files)
+    }
+
+    /// The interpreter that the object is, if it is one. `path` is where the process has it.
+    pub fn interpreter(&self, object: &Arc<Object>, place: &Place) -> Option<Arc<Interpreter>> {
+        if !may_be_interpreter(&place.path) {
+            return None;
+        }
+        let look = || Interpreter::read(&self.files(object, place)?.mapped).map(Arc::new);
+        object.interpreter.get_or_init(look).clone()
     }
 
     /// How many objects are known, and how many of them are open.

@@ -52,11 +52,20 @@ pub(super) fn regular(path: &Path) -> io::Result<(File, FileKey)> {
 
 /// Opens `path`, absolute as the process sees it, inside the root directory of the process.
 pub(super) fn in_root(proc_id: u32, path: &Path) -> io::Result<(File, FileKey)> {
-    let root = OpenOptions::new()
+    inside(&root_of(proc_id)?, path)
+}
+
+/// The root directory of a process: what is in it can be opened even when the process has ended.
+pub(super) fn root_of(proc_id: u32) -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC)
-        .open(format!("/proc/{proc_id}/root"))?;
-    let handle = open_beneath(&root, path, libc::O_PATH)?;
+        .open(format!("/proc/{proc_id}/root"))
+}
+
+/// Opens `path` inside such a directory.
+pub(super) fn inside(root: &File, path: &Path) -> io::Result<(File, FileKey)> {
+    let handle = open_beneath(root, path, libc::O_PATH)?;
     regular(&fd_path(&handle))
 }
 

@@ -4,15 +4,14 @@
 //! the random addresses of the image tells it from the next one with the same number or after exec.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Read;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::frame::{Program, Reason};
+use super::jit::{JitNames, Room};
 use super::maps::{self, MapsLine};
 use super::object::{Object, Objects, Place};
-use super::perf_map::PerfMap;
+use super::python::Interpreter;
 use super::vdso::{self, Vdso};
 use crate::kernel::ids::Tgid;
 
@@ -25,8 +24,6 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same for one whose unmapped addresses turned out to be garbage: programs without frame
 /// pointers give such addresses all the time.
 const LOOK_INTERVAL_MAX: Duration = Duration::from_secs(64);
-/// 65,530 mappings, the kernel's default limit, with long paths.
-const MAPS_BYTES_MAX: u64 = 32 << 20;
 
 /// Snapshots of a number that are kept beside the latest, if it does not stop running new programs.
 const OLDER_MAX: usize = 1024;
@@ -72,7 +69,9 @@ pub(super) struct Snapshot {
     taken: Instant,
     mappings: Vec<Mapping>,
     /// Present if there is executable memory without a file.
-    pub perf_map: Option<Arc<Mutex<PerfMap>>>,
+    pub jit: Option<Arc<Mutex<JitNames>>>,
+    /// The interpreter that the program is, and how far it was moved.
+    interpreter: Option<(Arc<Interpreter>, u64)>,
 }
 
 impl Snapshot {
@@ -110,9 +109,17 @@ pub(super) struct View {
     checked: Instant,
     exited: Option<Instant>,
     used: Instant,
+    /// Which recording it was looked at in, or after which.
+    recording: u64,
 }
 
 impl View {
+    /// Whether all of these lie in what the process of that program had mapped. Callers' addresses may be at the end of it.
+    fn holds(&self, program: Program, mut addresses: impl Iterator<Item = u64>) -> bool {
+        let Some(latest) = self.snapshots(program).next() else { return false };
+        addresses.all(|at| latest.find(at).or_else(|| latest.find(at.saturating_sub(1))).is_some())
+    }
+
     /// The snapshots of a program, the latest first.
     pub fn snapshots(&self, program: Program) -> impl Iterator<Item = &Arc<Snapshot>> {
         let all = std::iter::once(&self.current).chain(self.older.iter().rev());
@@ -146,7 +153,7 @@ impl View {
 pub(super) struct Processes {
     table: Mutex<Table>,
     vdso: Option<Vdso>,
-    perf_map_bytes: Arc<AtomicU64>,
+    jit_room: Room,
 }
 
 #[derive(Default)]
@@ -155,19 +162,47 @@ struct Table {
     pending: HashSet<Tgid>,
     swept: Option<Instant>,
     evicted: u64,
+    /// Recordings that have begun.
+    recordings: u64,
+    /// Looks that samples outside of all that was known gave rise to.
+    renewed: u64,
 }
 
 impl Processes {
     pub fn new(objects: &Objects) -> Self {
-        let perf_map_bytes = Arc::new(AtomicU64::new(0));
-        Self { table: Mutex::default(), vdso: Vdso::load(objects), perf_map_bytes }
+        Self { table: Mutex::default(), vdso: Vdso::load(objects), jit_room: Room::default() }
     }
 
-    /// Whether the process has to be looked at; true only once until [`Self::look`] was called.
+    /// Notes that a recording begins: what was known before may be old.
+    pub fn begin(&self) {
+        self.table().recordings += 1;
+    }
+
+    /// Whether the process has to be looked at; true only once until [`Self::look`] was called. It has to at the first sample of
+    /// each recording, since it may end before its names are wanted.
     pub fn wants_look(&self, tgid: Tgid) -> bool {
         let mut table = self.table();
-        let known = table.known.get(&tgid).is_some_and(|view| view.exited.is_none());
-        !known && table.pending.insert(tgid)
+        let Table { known, recordings, .. } = &*table;
+        let is_known = known
+            .get(&tgid)
+            .is_some_and(|view| view.exited.is_none() && view.recording == *recordings);
+        !is_known && table.pending.insert(tgid)
+    }
+
+    /// Whether the process has to be looked at for a sample with these addresses: it runs code that it did not have when it was looked at,
+    /// and that is not a moment ago.
+    pub fn wants_look_for(
+        &self,
+        tgid: Tgid,
+        program: Program,
+        addresses: impl Iterator<Item = u64>,
+    ) -> bool {
+        let mut table = self.table();
+        let is_old = |view: &&View| view.exited.is_none() && view.taken.elapsed() > view.patience;
+        let Some(view) = table.known.get(&tgid).filter(is_old) else { return false };
+        let is_wanted = !view.holds(program, addresses) && table.pending.insert(tgid);
+        table.renewed += u64::from(is_wanted);
+        is_wanted
     }
 
     /// Whether a look at the process has to be put on the list: it is not on it yet.
@@ -214,6 +249,7 @@ impl Processes {
         let mut table = self.table();
         table.pending.remove(&tgid);
         let now = Instant::now();
+        let recording = table.recordings;
         let Ok(snapshot) = taken else {
             if let Some(view) = table.known.get_mut(&tgid) {
                 view.exited.get_or_insert(now);
@@ -238,6 +274,7 @@ impl Processes {
             checked: now,
             exited: None,
             used: now,
+            recording,
         };
         table.known.insert(tgid, view.clone());
         table.sweep();
@@ -254,6 +291,19 @@ impl Processes {
         // It may run it only since a moment ago.
         let newer = if view.exited.is_none() { self.look(tgid, objects)? } else { view };
         if has_it(&newer) { Ok(newer) } else { Err(Reason::ProcessGone) }
+    }
+
+    /// The interpreter that a program of the process is known to be, and how far it was moved.
+    pub fn interpreter(
+        &self,
+        tgid: Tgid,
+        program: Program,
+        objects: &Objects,
+    ) -> Option<(Arc<Interpreter>, u64)> {
+        let of = |view: View| view.snapshots(program).find_map(|s| s.interpreter.clone());
+        let known = self.view(tgid, program, objects).ok().and_then(of);
+        // It may have been mapped since.
+        known.or_else(|| self.look(tgid, objects).ok().and_then(of))
     }
 
     /// What is known about the process, after making sure that it is still the same.
@@ -293,10 +343,10 @@ impl Processes {
             .then(|| self.look(tgid, objects).ok())?
     }
 
-    /// Processes known, and how many were evicted so far.
-    pub fn count(&self) -> (usize, u64) {
+    /// Processes known, how many were evicted so far, and how many looks were for code that was not known.
+    pub fn count(&self) -> (usize, u64, u64) {
         let table = self.table();
-        (table.known.len(), table.evicted)
+        (table.known.len(), table.evicted, table.renewed)
     }
 
     fn take(
@@ -316,12 +366,24 @@ impl Processes {
             lines.into_iter().map(|line| self.mapping(proc_id, line, objects)).collect();
         let has_anonymous = mappings.iter().any(|m| matches!(m.target, Target::Anonymous));
         let kept = before.filter(|before| before.identity == identity);
-        let perf_map = kept.and_then(|before| before.perf_map.clone()).or_else(|| {
+        let jit = kept.and_then(|before| before.jit.clone()).or_else(|| {
             let pid = has_anonymous.then(|| namespace_pid(proc_id))??;
-            let map = PerfMap::new(proc_id, pid, Arc::clone(&self.perf_map_bytes));
-            Some(Arc::new(Mutex::new(map)))
+            let names = JitNames::new(proc_id, pid, self.jit_room.clone());
+            Some(Arc::new(Mutex::new(names)))
         });
-        Ok(Snapshot { identity, taken: Instant::now(), mappings, perf_map })
+        if let Some(jit) = &jit {
+            let mut names = jit.lock().unwrap_or_else(PoisonError::into_inner);
+            names.look_again();
+            let dumps = mappings.iter().filter(|mapping| is_jit_dump(&mapping.place.path));
+            dumps.for_each(|dump| names.add_dump(&dump.place));
+        }
+        let interpreter = mappings.iter().find_map(|mapping| {
+            let Target::Object(object) = &mapping.target else { return None };
+            let found = objects.interpreter(object, &mapping.place)?;
+            let bias = found.bias(mapping.range.0, mapping.file_offset_bytes)?;
+            Some((found, bias))
+        });
+        Ok(Snapshot { identity, taken: Instant::now(), mappings, jit, interpreter })
     }
 
     fn mapping(&self, proc_id: u32, line: MapsLine, objects: &Objects) -> Mapping {
@@ -381,12 +443,14 @@ fn is_memory(path: &str) -> bool {
     ["/memfd:", "/dev/zero", "/dev/shm/", "/SYSV"].iter().any(|start| path.starts_with(start))
 }
 
+/// Run-time compilers map a page of their jitdump as code, for a profiler to find it: `jit-PID.dump`.
+fn is_jit_dump(path: &str) -> bool {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    name.strip_prefix("jit-").and_then(|rest| rest.strip_suffix(".dump")).is_some()
+}
+
 fn read_maps(proc_id: u32) -> Result<Vec<MapsLine>, Reason> {
-    let mut text = Vec::new();
-    let file =
-        std::fs::File::open(format!("/proc/{proc_id}/maps")).map_err(|_| Reason::ProcessGone)?;
-    file.take(MAPS_BYTES_MAX).read_to_end(&mut text).map_err(|_| Reason::ProcessGone)?;
-    Ok(maps::parse(&text))
+    maps::of_process(proc_id).map_err(|_| Reason::ProcessGone)
 }
 
 fn other_thread(tgid: Tgid) -> Option<(u32, Vec<MapsLine>)> {

@@ -6,15 +6,16 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::blaze::{Blaze, Failures};
 use super::cache::{Generations, Names};
-use super::frame::{Frame, JIT_MODULE, Program, RawStack, Reason};
+use super::frame::{Frame, JIT_MODULE, Program, RawStack, Reason, Word};
 use super::kallsyms::Kallsyms;
 use super::object::{Object, Objects, Place};
 use super::process::{Processes, Snapshot, Target, View};
-use crate::kernel::ids::Tgid;
+use super::python::PythonNames;
+use crate::kernel::{ids::Tgid, memory::give_memory_back};
 use monitor_common::unwind::WalkEnd;
 
 /// Addresses whose frames are kept; about 150 bytes each, so 20 MB when full.
@@ -24,6 +25,7 @@ const FRAMES_MAX: usize = 1 << 17;
 pub(super) struct Shared {
     pub objects: Objects,
     pub processes: Processes,
+    pub python: PythonNames,
 }
 
 type Found = Result<Arc<[Frame]>, Reason>;
@@ -83,6 +85,14 @@ impl Resolver {
         self.counters
     }
 
+    /// Lets go of files that were not asked for so long: a large one takes as much memory as the rest of the daemon, and
+    /// names that were found are kept without it.
+    pub fn let_go(&mut self, idle: Duration) {
+        if self.blaze.let_go(idle) {
+            give_memory_back();
+        }
+    }
+
     fn stack(
         &mut self,
         stack: &RawStack,
@@ -101,8 +111,14 @@ impl Resolver {
             let view = views
                 .entry((tgid, program))
                 .or_insert_with(|| self.shared.processes.view(tgid, program, &self.shared.objects));
-            for (depth, &address) in stack.user.iter().enumerate().rev() {
-                self.user((tgid, program), view, address, depth > 0, deadline, &mut frames);
+            let of = (tgid, program);
+            for (depth, word) in stack.shown().rev() {
+                match word {
+                    Word::Function(word) => frames.push(self.function(of, word)),
+                    Word::Address(at) => {
+                        self.user(of, view, at, depth > 0, deadline, &mut frames);
+                    }
+                }
             }
         }
         for (depth, &address) in stack.kernel.iter().enumerate().rev() {
@@ -112,6 +128,18 @@ impl Resolver {
             });
         }
         frames
+    }
+
+    /// A function of Python.
+    fn function(&mut self, (tgid, program): (Tgid, Program), word: u64) -> Frame {
+        match self.shared.python.get(tgid, program, word) {
+            Some(name) => Frame::User { name, module: Some(Arc::clone(&self.jit_module)) },
+            None => Frame::Unresolved {
+                reason: Reason::FunctionGone,
+                address: Word::Function(word).place(),
+                module: None,
+            },
+        }
     }
 
     fn user(
@@ -214,15 +242,16 @@ pub(super) fn of_call(address: u64, is_caller: bool) -> u64 {
 }
 
 fn jit_name(snapshot: &Snapshot, address: u64) -> Option<Arc<str>> {
-    let map = snapshot.perf_map.as_ref()?;
-    map.lock().unwrap_or_else(PoisonError::into_inner).lookup(address)
+    let names = snapshot.jit.as_ref()?;
+    names.lock().unwrap_or_else(PoisonError::into_inner).lookup(address)
 }
 
 /// The stack with every address marked as not looked at.
 pub(super) fn behind(stack: &RawStack) -> Vec<Frame> {
-    let addresses = stack.user.iter().rev().chain(stack.kernel.iter().rev());
+    let user = stack.shown().map(|(_, word)| word.place()).rev();
+    let addresses = user.chain(stack.kernel.iter().rev().copied());
     let missing = (stack.end != WalkEnd::Complete).then_some(Frame::Missing { end: stack.end });
-    let frame = |&address: &u64| Frame::Unresolved {
+    let frame = |address: u64| Frame::Unresolved {
         reason: Reason::SymbolizerBehind,
         address,
         module: None,

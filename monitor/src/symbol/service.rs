@@ -6,7 +6,7 @@
 //! and marked, and never waits.
 
 use std::io;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,9 +16,10 @@ use thiserror::Error;
 
 use super::code::{self, CodePlace};
 use super::fault;
-use super::frame::{Frame, RawStack};
+use super::frame::{Frame, Program, RawStack, Word};
 use super::object::Objects;
 use super::process::Processes;
+use super::python::PythonNames;
 use super::resolver::{Counters, Resolver, Shared, behind};
 use crate::kernel::{ids::Tgid, priority::favour_this_thread};
 
@@ -34,6 +35,11 @@ const JOBS_MAX: usize = 64;
 const OPEN_MAX: usize = 512;
 /// Objects held parsed: each takes another one to four open files.
 const PARSED_MAX: usize = 128;
+
+/// How long a parsed file is kept after it was last asked for.
+const IDLE_FILE: Duration = Duration::from_secs(30);
+/// How often it is looked for such, between two jobs.
+const LET_GO_EVERY: Duration = Duration::from_secs(5);
 
 /// Why the symbol stage could not start.
 #[derive(Debug, Error)]
@@ -71,14 +77,20 @@ pub struct SymbolStats {
     pub stacks_behind: u64,
     /// Processes not looked at when first seen, for want of room in the queue.
     pub looks_dropped: u64,
+    /// Processes looked at again because a sample lay in code they did not have before.
+    pub looks_renewed: u64,
     /// Files given up after they made the symbolizer panic or shrank while being read.
     pub objects_damaged: u64,
+    /// Functions of Python whose names were read.
+    pub functions_named: u64,
+    /// Functions of Python that were gone, or made no sense, when their names were read.
+    pub functions_gone: u64,
 }
 
 /// A handle to the symbol stage; all clones mean the same one.
 #[derive(Clone)]
 pub struct Symbols {
-    looks: SyncSender<Tgid>,
+    looks: SyncSender<Look>,
     jobs: SyncSender<Job>,
     shared: Arc<Shared>,
     tallies: Arc<Mutex<Tallies>>,
@@ -89,6 +101,14 @@ struct Tallies {
     resolver: Counters,
     stacks_behind: u64,
     looks_dropped: u64,
+}
+
+/// What is read of a process.
+enum Look {
+    /// Its memory map.
+    Process(Tgid),
+    /// The names of its functions of Python that were met.
+    Functions(Tgid),
 }
 
 struct Job {
@@ -103,7 +123,7 @@ impl Symbols {
         let limit = open_files_limit();
         let objects = Objects::new(OPEN_MAX.min(limit / 8).max(8));
         let processes = Processes::new(&objects);
-        let shared = Arc::new(Shared { objects, processes });
+        let shared = Arc::new(Shared { objects, processes, python: PythonNames::new() });
         let tallies = Arc::new(Mutex::new(Tallies::default()));
         let (looks, look_queue) = sync_channel(LOOKS_MAX);
         let (jobs, job_queue) = sync_channel(JOBS_MAX);
@@ -119,11 +139,33 @@ impl Symbols {
         Ok(Self { looks, jobs, shared, tallies })
     }
 
+    /// Notes that a recording begins: processes are looked at anew at their first sample in it.
+    pub fn begin(&self) {
+        self.shared.processes.begin();
+    }
+
     /// Notes a process at its first sample, so that its names outlive it. Does not block, and costs
     /// a hash look-up if the process is known: it may be called for each sample.
     pub fn observe(&self, tgid: Tgid) {
         if self.shared.processes.wants_look(tgid) {
             self.queue_look(tgid);
+        }
+    }
+
+    /// As [`Self::observe`], of a sample with this user stack. A process that runs code it did not have when it was last looked at is
+    /// looked at again, once a second at most, and less often if that does not help. Functions of Python are noted: their names can be
+    /// read only while the process has them.
+    pub fn observe_stack(&self, tgid: Tgid, program: Program, user: &[u64]) {
+        self.observe(tgid);
+        let words = || user.iter().map(|word| Word::of(*word));
+        if self.shared.processes.wants_look_for(tgid, program, words().filter_map(Word::address)) {
+            self.queue_look(tgid);
+        }
+        if self.shared.python.want(tgid, program, words().filter_map(Word::function))
+            && self.looks.try_send(Look::Functions(tgid)).is_err()
+        {
+            // Looked up with the next ones.
+            self.tallies().looks_dropped += 1;
         }
     }
 
@@ -200,7 +242,8 @@ impl Symbols {
     /// What is held and what happened so far.
     pub fn stats(&self) -> SymbolStats {
         let (objects, objects_open) = self.shared.objects.count();
-        let (processes, processes_evicted) = self.shared.processes.count();
+        let (processes, processes_evicted, looks_renewed) = self.shared.processes.count();
+        let (functions_named, functions_gone) = self.shared.python.counts();
         let tallies = self.tallies();
         let Counters { hits, misses, frames, frames_evicted, parsed, parsed_evicted, failures } =
             tallies.resolver;
@@ -218,12 +261,15 @@ impl Symbols {
                 + self.shared.objects.closed(),
             stacks_behind: tallies.stacks_behind,
             looks_dropped: tallies.looks_dropped,
+            looks_renewed,
             objects_damaged: failures.panics + failures.truncated,
+            functions_named,
+            functions_gone,
         }
     }
 
     fn queue_look(&self, tgid: Tgid) {
-        if self.looks.try_send(tgid).is_err() {
+        if self.looks.try_send(Look::Process(tgid)).is_err() {
             self.shared.processes.give_up(tgid);
             self.tallies().looks_dropped += 1;
         }
@@ -248,20 +294,35 @@ impl Symbols {
     }
 }
 
-fn look_loop(queue: &Receiver<Tgid>, shared: &Shared) {
+fn look_loop(queue: &Receiver<Look>, shared: &Shared) {
     guard();
     favour_this_thread();
-    while let Ok(tgid) = queue.recv() {
-        // Before it is read: what is mapped from here on is reason for another look.
-        shared.processes.give_up(tgid);
-        // A process that is gone already has no snapshot; its samples say so themselves.
-        shared.processes.look(tgid, &shared.objects).ok();
+    while let Ok(look) = queue.recv() {
+        match look {
+            Look::Process(tgid) => {
+                // Before it is read: what is mapped from here on is reason for another look.
+                shared.processes.give_up(tgid);
+                // A process that is gone already has no snapshot; its samples say so themselves.
+                shared.processes.look(tgid, &shared.objects).ok();
+            }
+            Look::Functions(tgid) => shared
+                .python
+                .look(tgid, |program| shared.processes.interpreter(tgid, program, &shared.objects)),
+        }
     }
 }
 
 fn resolve_loop(queue: &Receiver<Job>, mut resolver: Resolver, tallies: &Mutex<Tallies>) {
     guard();
-    while let Ok(job) = queue.recv() {
+    loop {
+        let job = match queue.recv_timeout(LET_GO_EVERY) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                resolver.let_go(IDLE_FILE);
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let frames = resolver.resolve(&job.stacks, job.deadline);
         tallies.lock().unwrap_or_else(PoisonError::into_inner).resolver = resolver.counters();
         (job.reply)(frames);

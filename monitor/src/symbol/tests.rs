@@ -447,7 +447,8 @@ fn bounds_hold_and_mix_up_nothing() {
         .collect();
     let objects = object::Objects::new(8);
     let processes = process::Processes::new(&objects);
-    let shared = Arc::new(resolver::Shared { objects, processes });
+    let shared =
+        Arc::new(resolver::Shared { objects, processes, python: python::PythonNames::new() });
     let mut resolver = resolver::Resolver::new(Arc::clone(&shared), 3);
     let tgid = Tgid(std::process::id());
     for byte in 0..10 {

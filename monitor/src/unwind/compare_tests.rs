@@ -115,8 +115,13 @@ fn agrees(row: Row, read: &Read) -> bool {
         "c-8" => {}
         _ => return is(CfaKind::Unsupported),
     }
-    let expressions =
-        [CfaKind::Linkage, CfaKind::StackWord, CfaKind::FrameWord, CfaKind::Unsupported];
+    let expressions = [
+        CfaKind::Linkage,
+        CfaKind::StackWord,
+        CfaKind::FrameWord,
+        CfaKind::LeafIndexedWord,
+        CfaKind::Unsupported,
+    ];
     let cfa = match read.cfa.split_once(['+', '-']) {
         None => expressions.into_iter().any(is),
         Some((register, offset)) => {

@@ -6,18 +6,22 @@ use std::collections::HashMap;
 
 use gimli::{
     BaseAddresses, CieOrFde, CommonInformationEntry, EhFrame, EhFrameOffset, LittleEndian,
-    UnwindContext, UnwindSection,
+    UnwindContext, UnwindSection, Vendor,
 };
 use monitor_common::unwind::{CfaKind, Row};
 
 use super::{
-    elf::{ElfError, Image},
+    elf::{Arch, ElfError, Image},
     rule::{self, Slice},
     table::{Builder, Table},
 };
 
 /// Code without information that begins where the program begins is the outermost frame up to here.
 const ENTRY_BYTES_MAX: u64 = 256;
+
+/// The part that functions have in common is run for each of them. It has some 20 bytes; of a long one the work would grow with the
+/// square of the file.
+const COMMON_BYTES_MAX: usize = 1024;
 
 type Cies<'a> = HashMap<usize, CommonInformationEntry<Slice<'a>>>;
 
@@ -33,7 +37,11 @@ struct Function {
 /// # Errors
 /// When it has no function within its code, or they lie further apart than any code does.
 pub(super) fn table(image: &Image) -> Result<Table, ElfError> {
-    let section = EhFrame::new(&image.frame, LittleEndian);
+    let mut section = EhFrame::new(&image.frame, LittleEndian);
+    if image.arch == Arch::Aarch64 {
+        // It has an instruction of its own, for signed return addresses.
+        section.set_vendor(Vendor::AArch64);
+    }
     let bases = BaseAddresses::default().set_eh_frame(image.frame_address);
     let mut cies = Cies::new();
     let functions = functions(image, &section, &bases, &mut cies);
@@ -59,6 +67,9 @@ pub(super) fn table(image: &Image) -> Result<Table, ElfError> {
         let fde =
             section.fde_from_offset(&bases, function.entry, |s, b, at| cie(&mut cies, s, b, at));
         let Ok(fde) = fde else { continue };
+        if fde.cie().entry_len() > COMMON_BYTES_MAX {
+            continue;
+        }
         if fde.is_signal_trampoline() {
             builder.push(part.start, Row::bare(part.start, CfaKind::Signal));
             continue;
@@ -71,7 +82,7 @@ pub(super) fn table(image: &Image) -> Result<Table, ElfError> {
             let Some(row) = row else { break true };
             let (from, to) = (row.start_address().max(reached), row.end_address().min(part.end));
             if from < to {
-                builder.push(from, rule::pack(&section, row, from));
+                builder.push(from, rule::pack(image.arch, &section, row, from));
                 reached = to;
             }
         };

@@ -17,6 +17,33 @@ const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const PF_X: u32 = 1;
 const SHT_NOBITS: u32 = 8;
 const EM_X86_64: u16 = 62;
+const EM_AARCH64: u16 = 183;
+
+/// The kinds of machine that tables are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Arch {
+    X86_64,
+    Aarch64,
+}
+
+impl Arch {
+    /// This machine.
+    const HERE: Option<Self> = if cfg!(target_arch = "x86_64") {
+        Some(Self::X86_64)
+    } else if cfg!(target_arch = "aarch64") {
+        Some(Self::Aarch64)
+    } else {
+        None
+    };
+
+    fn of(machine: u16) -> Option<Self> {
+        match machine {
+            EM_X86_64 => Some(Self::X86_64),
+            EM_AARCH64 => Some(Self::Aarch64),
+            _ => None,
+        }
+    }
+}
 
 /// Why a file has no table.
 #[derive(Debug, Error)]
@@ -59,6 +86,8 @@ impl Segment {
 /// What a table is made of.
 #[derive(Clone, Debug)]
 pub(super) struct Image {
+    /// What it is for.
+    pub arch: Arch,
     /// Executable segments.
     pub code: Vec<Segment>,
     /// The address where the program begins; 0 for none.
@@ -71,6 +100,7 @@ pub(super) struct Image {
 
 /// The head of an ELF file, as far as it matters.
 struct Head {
+    arch: Arch,
     entry: u64,
     programs: (u64, usize),
     sections: (u64, usize),
@@ -83,6 +113,12 @@ impl Image {
     /// # Errors
     /// When it is not an ELF file for this machine with `.eh_frame`.
     pub fn read(file: &File) -> Result<Self, ElfError> {
+        let image = Self::read_any(file)?;
+        if Some(image.arch) == Arch::HERE { Ok(image) } else { Err(ElfError::OtherMachine) }
+    }
+
+    /// The same for any machine that is known.
+    pub(super) fn read_any(file: &File) -> Result<Self, ElfError> {
         let head = head(file)?;
         let programs = table(file, head.programs, 56)?;
         let of_kind =
@@ -107,7 +143,7 @@ impl Image {
         }
         let mut frame = vec![0; bytes as usize];
         file.read_exact_at(&mut frame, offset)?;
-        Ok(Self { code, entry: head.entry, frame_address, frame })
+        Ok(Self { arch: head.arch, code, entry: head.entry, frame_address, frame })
     }
 }
 
@@ -117,16 +153,15 @@ fn head(file: &File) -> Result<Head, ElfError> {
     if bytes[..4] != *b"\x7fELF" {
         return Err(ElfError::Damaged);
     }
-    if bytes[4..6] != [2, 1] || u16_at(&bytes, 18) != EM_X86_64 || cfg!(not(target_arch = "x86_64"))
-    {
-        return Err(ElfError::OtherMachine);
-    }
+    let arch = Arch::of(u16_at(&bytes, 18)).filter(|_| bytes[4..6] == [2, 1]);
+    let arch = arch.ok_or(ElfError::OtherMachine)?;
     let counted = |at| usize::from(u16_at(&bytes, at));
     if counted(54) != 56 || counted(56) > HEADERS_MAX {
         return Err(ElfError::Damaged);
     }
     let sections = if counted(58) == 64 && counted(60) <= HEADERS_MAX { counted(60) } else { 0 };
     Ok(Head {
+        arch,
         entry: u64_at(&bytes, 24),
         programs: (u64_at(&bytes, 32), counted(56)),
         sections: (u64_at(&bytes, 40), sections),

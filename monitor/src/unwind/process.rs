@@ -1,14 +1,9 @@
 //! What a process has mapped, as procfs says.
 
-use std::{
-    fs::{self, File},
-    io::{self, Read as _},
-};
+use std::{fs, io};
 
 use crate::{kernel::ids::Tgid, symbol::maps};
 
-/// 65,530 mappings, the kernel's default limit, with long paths.
-const MAPS_BYTES_MAX: u64 = 32 << 20;
 /// Set for threads of the kernel's own.
 const PF_KTHREAD: u64 = 0x0020_0000;
 
@@ -45,10 +40,7 @@ impl Status {
 
 /// Its executable mappings, by address.
 pub(super) fn mappings(process: Tgid) -> io::Result<Vec<maps::MapsLine>> {
-    let mut text = Vec::new();
-    let file = File::open(format!("/proc/{process}/maps"))?;
-    file.take(MAPS_BYTES_MAX).read_to_end(&mut text)?;
-    Ok(maps::parse(&text))
+    maps::of_process(process.0)
 }
 
 /// All processes that are not the kernel's own: first those that run, then those that ran most.

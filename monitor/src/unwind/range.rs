@@ -36,6 +36,14 @@ impl Ranges {
         }
     }
 
+    /// Gives a range back that nobody was told of.
+    pub fn give_unused_back(&mut self, range: Range<u32>) {
+        if !range.is_empty() {
+            self.free.push(range);
+            self.join();
+        }
+    }
+
     /// Whether anything rests.
     pub fn has_resting(&self) -> bool {
         !self.resting.is_empty()
@@ -44,6 +52,10 @@ impl Ranges {
     /// Lets what rests be handed out again.
     pub fn wake(&mut self) {
         self.free.append(&mut self.resting);
+        self.join();
+    }
+
+    fn join(&mut self) {
         self.free.sort_by_key(|range| range.start);
         self.free.dedup_by(|next, last| {
             let is_adjacent = last.end == next.start;

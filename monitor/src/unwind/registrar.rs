@@ -6,25 +6,38 @@
 use std::{
     collections::HashMap,
     io,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use monitor_common::unwind::{BY_FRAME_POINTER, MAX_MAPPINGS, Mapping};
+use monitor_common::{
+    python::PythonLayout,
+    unwind::{BY_FRAME_POINTER, MAX_MAPPINGS, Mapping},
+};
 
 use super::{
     grace,
     process::{self, Status},
     range::Ranges,
     store::{Found, Store, TableId},
+    trampoline::{self, Layout},
 };
 use crate::{
     kernel::ids::Tgid,
     probe::{UnwindMaps, UnwindMemory},
-    symbol::{Place, maps::MapsLine, vdso_image},
+    symbol::{
+        FileKey, Place,
+        maps::MapsLine,
+        python::{Interpreter, may_be_interpreter},
+        vdso_image,
+    },
 };
 
 /// Processes that had no sample for this long lose their tables when room is wanted.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// Files that may be interpreters and are remembered.
+const INTERPRETERS_MAX: usize = 1024;
 
 /// A process that the kernel half knows.
 struct Known {
@@ -40,6 +53,8 @@ struct SliceId(u32);
 struct Slice {
     start_stack: u64,
     mappings: Vec<Mapping>,
+    /// See [`UnwindMaps::interpreter`].
+    interpreter: u64,
     tables: Vec<TableId>,
     users: u32,
 }
@@ -66,18 +81,25 @@ pub(super) struct Registrar {
     slices: HashMap<SliceId, Slice>,
     known: HashMap<Tgid, Known>,
     vdso: Option<(Found, u64)>,
+    /// Slices written so far.
+    generation: u64,
+    /// Files that may be interpreters, and what they are.
+    interpreters: HashMap<FileKey, Option<Interpreter>>,
 }
 
 impl Registrar {
-    pub fn new(maps: UnwindMaps) -> Self {
+    /// `cache` is where tables are kept on disk.
+    pub fn new(maps: UnwindMaps, cache: Option<&Path>) -> Self {
         Self {
-            store: Store::new(maps.sizes),
+            store: Store::new(maps.sizes, cache),
             room: Ranges::new(maps.sizes.mappings),
             maps,
             memory: None,
             slices: HashMap::new(),
             known: HashMap::new(),
             vdso: None,
+            generation: 0,
+            interpreters: HashMap::new(),
         }
     }
 
@@ -142,15 +164,22 @@ impl Registrar {
         }
         let mut tables = Vec::new();
         let mut mappings = Vec::with_capacity(lines.len());
-        for line in lines.into_iter().take(MAX_MAPPINGS) {
-            let mut found = self.found(process, &line, memory);
+        let lines = trampoline::apart(process, lines);
+        // Functions that run through trampolines are in the native stack already, by name.
+        let has_trampolines = lines.iter().any(|(_, layout)| layout.is_some());
+        let walked_by = (!has_trampolines)
+            .then(|| lines.iter().find_map(|(line, _)| self.walked_by(process, line)))
+            .flatten();
+        let interpreter = walked_by.map_or(0, |walked_by| self.maps.interpreter(walked_by));
+        for (line, layout) in lines.into_iter().take(MAX_MAPPINGS) {
+            let mut found = self.found(process, &line, layout, memory);
             if matches!(found, Some(Found::NoRoom(_))) {
                 if !is_urgent {
                     self.store.end_use(&tables);
                     return Look::NoRoom;
                 }
                 if self.drop_idle(process, memory) {
-                    found = self.found(process, &line, memory);
+                    found = self.found(process, &line, layout, memory);
                 }
             }
             let MapsLine { start, end, file_offset_bytes, .. } = line;
@@ -168,6 +197,7 @@ impl Registrar {
             && let Some(slice) = self.slices.get(&known.slice)
             && slice.start_stack == before.start_stack
             && slice.mappings == mappings
+            && slice.interpreter == interpreter
         {
             self.store.end_use(&tables);
             return Look::Unchanged;
@@ -176,14 +206,17 @@ impl Registrar {
             self.store.end_use(&tables);
             return Look::NoRoom;
         };
-        memory.write_slice(head, before.start_stack, &mappings);
+        self.generation += 1;
+        let generation = self.generation;
+        memory.write_slice(head, before.start_stack, generation, interpreter, &mappings);
         if self.maps.set_process(process, head).is_err() {
             self.store.end_use(&tables);
             self.room.give_back(head..head + mappings.len() as u32 + 1);
             return Look::NoRoom;
         }
         let id = SliceId(head);
-        let slice = Slice { start_stack: before.start_stack, mappings, tables, users: 1 };
+        let start_stack = before.start_stack;
+        let slice = Slice { start_stack, mappings, interpreter, tables, users: 1 };
         self.slices.insert(id, slice);
         let old = self.known.remove(&process);
         let sampled = old.as_ref().and_then(|old| old.sampled);
@@ -194,8 +227,34 @@ impl Registrar {
         Look::Registered
     }
 
+    /// How the interpreter is walked that a mapped file is, if it is one.
+    fn walked_by(&mut self, process: Tgid, line: &MapsLine) -> Option<(PythonLayout, u64)> {
+        // The thread pointer of other machines is not what their threads are known by.
+        if cfg!(not(target_arch = "x86_64")) || line.inode == 0 || !may_be_interpreter(&line.path) {
+            return None;
+        }
+        let place = place(process, line);
+        let key = place.key().or_else(|| Some(place.open().ok()?.1))?;
+        if self.interpreters.len() >= INTERPRETERS_MAX {
+            self.interpreters.clear();
+        }
+        let look = || Interpreter::read(&place.open().ok()?.0);
+        let interpreter = self.interpreters.entry(key).or_insert_with(look).as_ref()?;
+        let bias = interpreter.bias(line.start, line.file_offset_bytes)?;
+        Some(interpreter.walked_by(bias))
+    }
+
     /// What is known of a mapped file; `None` for memory without one.
-    fn found(&mut self, process: Tgid, line: &MapsLine, memory: &UnwindMemory) -> Option<Found> {
+    fn found(
+        &mut self,
+        process: Tgid,
+        line: &MapsLine,
+        layout: Option<Layout>,
+        memory: &UnwindMemory,
+    ) -> Option<Found> {
+        if let Some(layout) = layout {
+            return Some(self.store.add_trampolines(layout, memory));
+        }
         if line.inode == 0 {
             return match (line.path.as_str(), self.vdso) {
                 ("[vdso]", Some((found, bytes))) if bytes == line.end - line.start => Some(found),
@@ -203,12 +262,7 @@ impl Registrar {
                 _ => None,
             };
         }
-        let place = Place {
-            proc_id: process.0,
-            range: (line.start, line.end),
-            inode: line.inode,
-            path: line.path.as_str().into(),
-        };
+        let place = place(process, line);
         if let Some(known) = place.key().and_then(|key| self.store.known(&key)) {
             return Some(known);
         }
@@ -297,5 +351,14 @@ impl Registrar {
     /// Whether a process can be walked by tables.
     pub fn is_known(&self, process: Tgid) -> bool {
         self.known.contains_key(&process)
+    }
+}
+
+fn place(process: Tgid, line: &MapsLine) -> Place {
+    Place {
+        proc_id: process.0,
+        range: (line.start, line.end),
+        inode: line.inode,
+        path: line.path.as_str().into(),
     }
 }

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel},
@@ -16,6 +17,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 
 use super::registrar::{Look, Registrar};
 use crate::{
@@ -25,6 +27,9 @@ use crate::{
 
 /// How long a recording waits until what runs is known. Looking at a process takes some 0.1 ms, at a file of 10 MB once 50 ms.
 const BEGIN_PATIENCE: Duration = Duration::from_millis(400);
+/// The same for the processes that it is of: their files may have to come from a slow disk, and a compiler that runs beside them has
+/// tables that take longer than [`BEGIN_PATIENCE`].
+const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// How long the thread waits for something mapped before it reads its queue.
 const WAIT: Duration = Duration::from_millis(10);
 /// A process that maps code all the time is looked at less and less often, up to this.
@@ -47,7 +52,7 @@ pub struct UnwindStats {
     pub processes: u64,
     /// Tables held.
     pub tables: u64,
-    /// Bytes of their rows and pages.
+    /// Bytes of their rows, rules and pages.
     pub used_bytes: u64,
     /// Bytes of the `.eh_frame` they are made of.
     pub frame_bytes: u64,
@@ -59,10 +64,28 @@ pub struct UnwindStats {
     pub refused: u64,
     /// Looks at processes.
     pub looks: u64,
+    /// Tables that were compiled.
+    #[serde(default)]
+    pub compiled: u64,
+    /// Tables that were read from disk instead.
+    #[serde(default)]
+    pub cache_read: u64,
+    /// Tables on disk that were not whole, or of another version.
+    #[serde(default)]
+    pub cache_damaged: u64,
+    /// Tables that could not be written to disk.
+    #[serde(default)]
+    pub cache_not_written: u64,
+    /// Bytes of the tables on disk.
+    #[serde(default)]
+    pub cache_bytes: u64,
 }
 
+/// Told when something is done, if anybody still waits for it.
+type Done = oneshot::Sender<()>;
+
 enum Message {
-    Begin { first: Option<Tgid>, done: Box<dyn FnOnce() + Send> },
+    Begin { first: Vec<Tgid>, is_first_known: Done, is_all_known: Done },
     End,
     Seen { sampled: Vec<Tgid>, unknown: Vec<Tgid> },
     Forked { child: Tgid, parent: Tgid },
@@ -91,16 +114,20 @@ impl Drop for Following {
 
 impl Unwinder {
     /// Starts the thread. It calls `on_mapped` for each process that it found with code it did not have before, within moments,
-    /// so that others can look at what may soon be gone.
+    /// so that others can look at what may soon be gone. `cache` is where tables are kept on disk.
     ///
     /// # Errors
     /// When there can be no more threads.
-    pub fn start(maps: UnwindMaps, on_mapped: impl Fn(Tgid) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        maps: UnwindMaps,
+        cache: Option<&Path>,
+        on_mapped: impl Fn(Tgid) + Send + 'static,
+    ) -> io::Result<Self> {
         let (queue, messages) = sync_channel(QUEUE_MAX);
         let stats = Arc::new(Mutex::new(UnwindStats::default()));
-        let limit_bytes = 8 * (u64::from(maps.sizes.rows) + u64::from(maps.sizes.pages));
+        let limit_bytes = maps.sizes.table_bytes();
         let mut worker = Worker {
-            registrar: Registrar::new(maps),
+            registrar: Registrar::new(maps, cache),
             watch: None,
             recordings: 0,
             due: HashMap::new(),
@@ -121,17 +148,15 @@ impl Unwinder {
         Ok(Self { queue, stats })
     }
 
-    /// Makes known what runs, `first` before all others, and follows it while the answer lives.
-    pub async fn begin(&self, first: Option<Tgid>) -> Following {
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let done = Box::new(move || {
-            // Whoever gave up waiting does not care.
-            let _ = sender.send(());
-        });
+    /// Makes known what runs, those in `first` before all others, and follows it while the answer lives.
+    pub async fn begin(&self, first: Vec<Tgid>) -> Following {
+        let (is_first_known, first_known) = oneshot::channel();
+        let (is_all_known, all_known) = oneshot::channel();
         let following = Following { queue: self.queue.clone() };
-        if self.queue.try_send(Message::Begin { first, done }).is_ok() {
+        if self.queue.try_send(Message::Begin { first, is_first_known, is_all_known }).is_ok() {
             // Not ready in time: what is missing falls back to frame pointers, and says so.
-            let _ = tokio::time::timeout(BEGIN_PATIENCE, receiver).await;
+            let _ = tokio::time::timeout(FIRST_PATIENCE, first_known).await;
+            let _ = tokio::time::timeout(BEGIN_PATIENCE, all_known).await;
         }
         following
     }
@@ -187,7 +212,7 @@ struct Worker {
     /// How often those are still to be listed who were forked meanwhile by parents not known then.
     relists: u32,
     /// Who waits until the backlog is empty.
-    waiting: Vec<Box<dyn FnOnce() + Send>>,
+    waiting: Vec<Done>,
     looks: u64,
     on_mapped: Box<dyn Fn(Tgid) + Send>,
     stats: Arc<Mutex<UnwindStats>>,
@@ -226,7 +251,15 @@ impl Worker {
     fn take(&mut self, message: Message) {
         let now = Instant::now();
         match message {
-            Message::Begin { first, done } => self.begin(first, done),
+            Message::Begin { first, is_first_known, is_all_known } => {
+                self.begin();
+                for process in first {
+                    self.look(process, true);
+                }
+                // Whoever gave up waiting does not care.
+                let _ = is_first_known.send(());
+                self.waiting.push(is_all_known);
+            }
             Message::End => self.end(),
             Message::Seen { sampled, unknown } => {
                 sampled.into_iter().for_each(|process| self.registrar.sampled(process, now));
@@ -249,7 +282,7 @@ impl Worker {
         }
     }
 
-    fn begin(&mut self, first: Option<Tgid>, done: Box<dyn FnOnce() + Send>) {
+    fn begin(&mut self) {
         self.recordings += 1;
         if self.recordings == 1 {
             if let Err(error) = self.registrar.open() {
@@ -259,12 +292,6 @@ impl Worker {
             self.watch = MapWatch::open().inspect_err(not_watching).ok();
             self.list();
             self.publish();
-        }
-        self.backlog.extend(first);
-        if self.backlog.is_empty() {
-            done();
-        } else {
-            self.waiting.push(done);
         }
     }
 
@@ -334,7 +361,10 @@ impl Worker {
             }
         }
         if self.backlog.is_empty() && !self.list_more() {
-            self.waiting.drain(..).for_each(|done| done());
+            for done in self.waiting.drain(..) {
+                // Whoever gave up waiting does not care.
+                let _ = done.send(());
+            }
             if due.is_empty() {
                 self.rest();
             }
@@ -381,6 +411,7 @@ impl Worker {
 
     fn publish(&self) {
         let store = &self.registrar.store;
+        let disk = store.disk();
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = UnwindStats {
             is_active: self.recordings > 0,
             processes: self.registrar.processes() as u64,
@@ -391,6 +422,11 @@ impl Worker {
             evicted: store.evicted,
             refused: store.refused,
             looks: self.looks,
+            compiled: store.compiled,
+            cache_read: disk.read,
+            cache_damaged: disk.damaged,
+            cache_not_written: disk.not_written,
+            cache_bytes: disk.bytes,
         };
     }
 }

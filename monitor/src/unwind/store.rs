@@ -3,19 +3,19 @@
 //! Contract: a table is keyed by all that it is made of, so that a file that only claims to be another (a build id is easily
 //! forged) gets a table of its own. Tables that no process uses stay until their room is wanted, the longest unused first.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    hash::{BuildHasher, RandomState},
-    ops::Range,
-};
+use std::{collections::HashMap, fs::File, ops::Range, path::Path};
 
 use monitor_common::unwind::{BY_FRAME_POINTER, Mapping, NO_TABLE};
 
 use super::{
     compile,
+    disk::{Disk, DiskCounts, Secret},
     elf::{ElfError, Image, Segment},
+    gap::{self, GAP_BYTES_MIN},
     range::Ranges,
+    rules::{RuleNumbers, Rules},
+    table::Table,
+    trampoline::{ARENA_BYTES, Layout},
 };
 use crate::{
     probe::{UnwindMemory, UnwindSizes},
@@ -42,10 +42,12 @@ pub(super) enum Found {
     NoRoom(u64),
 }
 
+/// All that a table is made of: a hash of what the unwind information says, and where code without it keeps frame pointers.
+type Content = (u64, Gaps);
+
 struct Stored {
-    content: u64,
-    rows: Range<u32>,
-    pages: Range<u32>,
+    content: Content,
+    room: Room,
     base: u64,
     code: Vec<Segment>,
     /// Length of the section it is made of.
@@ -55,35 +57,66 @@ struct Stored {
     used: u64,
 }
 
+/// What a table has of the arrays.
+struct Room {
+    rows: Range<u32>,
+    rules: RuleNumbers,
+    pages: Range<u32>,
+}
+
+/// Parts of a file's code that its `.eh_frame` says nothing about.
+type Gaps = Vec<Range<u64>>;
+
 /// All tables.
 pub(super) struct Store {
     files: HashMap<FileKey, Found>,
-    contents: HashMap<u64, TableId>,
+    /// Those of a content, for as long as it has a table. Most have none.
+    gaps: HashMap<u64, Gaps>,
+    contents: HashMap<Content, TableId>,
     tables: HashMap<TableId, Stored>,
     rows: Ranges,
+    rules: Rules,
     pages: Ranges,
-    hasher: RandomState,
+    secret: Secret,
+    disk: Option<Disk>,
     next: u64,
     clock: u64,
     /// Tables dropped so far to make room.
     pub evicted: u64,
     /// Tables that found no room so far.
     pub refused: u64,
+    /// Tables compiled so far.
+    pub compiled: u64,
 }
 
 impl Store {
-    pub fn new(sizes: UnwindSizes) -> Self {
+    /// A store that keeps copies in a directory, if it can.
+    pub fn new(sizes: UnwindSizes, directory: Option<&Path>) -> Self {
+        let opened = directory.map(|directory| (Disk::open(directory), directory));
+        let (disk, secret) = match opened {
+            Some((Ok((disk, secret)), _)) => (Some(disk), secret),
+            Some((Err(error), directory)) => {
+                let directory = directory.display();
+                tracing::warn!(%directory, %error, "unwind tables are compiled anew at each start");
+                (None, Secret::random())
+            }
+            None => (None, Secret::random()),
+        };
         Self {
             files: HashMap::new(),
+            gaps: HashMap::new(),
             contents: HashMap::new(),
             tables: HashMap::new(),
             rows: Ranges::new(sizes.rows),
+            rules: Rules::new(sizes.rules),
             pages: Ranges::new(sizes.pages),
-            hasher: RandomState::new(),
+            secret,
+            disk,
             next: 0,
             clock: 0,
             evicted: 0,
             refused: 0,
+            compiled: 0,
         }
     }
 
@@ -97,7 +130,7 @@ impl Store {
     /// Makes the table of a file, or finds the one with the same content.
     pub fn add(&mut self, key: FileKey, file: &File, memory: &UnwindMemory) -> Found {
         let found = match Image::read(file) {
-            Ok(image) => self.of_image(&image, memory),
+            Ok(image) => self.of_image(&image, file, memory),
             Err(ElfError::NoFrames) => Found::FramePointers,
             Err(_) => Found::Nothing,
         };
@@ -108,48 +141,114 @@ impl Store {
         found
     }
 
-    fn of_image(&mut self, image: &Image, memory: &UnwindMemory) -> Found {
-        let content =
-            self.hasher.hash_one((&image.code, image.entry, image.frame_address, &image.frame));
-        if let Some(known) = self.contents.get(&content) {
+    fn of_image(&mut self, image: &Image, file: &File, memory: &UnwindMemory) -> Found {
+        let content = self.secret.content(image);
+        let framed = |gaps: &Gaps| gap::with_frame_pointers(gaps, &image.code, image.arch, file);
+        let framed_known = self.gaps.get(&content).map(framed);
+        if let Some(framed) = &framed_known
+            && let Some(known) = self.contents.get(&(content, framed.clone()))
+        {
             return Found::Table(*known);
         }
-        let table = match compile::table(image) {
+        let mut table = match self.table(content, image) {
             Ok(table) => table,
             Err(ElfError::NoFrames) => return Found::FramePointers,
             Err(_) => return Found::Nothing,
         };
-        let wanted = (table.rows.len() as u32, table.pages() as u32);
-        let Some((rows, pages)) = self.room(wanted) else {
+        let gaps = table.gaps(GAP_BYTES_MIN);
+        let framed = match framed_known {
+            Some(framed) => framed,
+            None => framed(&gaps),
+        };
+        if let Some(known) = self.contents.get(&(content, framed.clone())) {
+            let known = *known;
+            self.gaps.insert(content, gaps);
+            return Found::Table(known);
+        }
+        table.set_by_frame_pointer(&framed);
+        let found =
+            self.put((content, framed), &table, image.code.clone(), image.frame.len(), memory);
+        if matches!(found, Found::Table(_)) {
+            self.gaps.insert(content, gaps);
+        }
+        found
+    }
+
+    /// Makes the table of an arena of trampolines, or finds it: one for all that are filled alike.
+    pub fn add_trampolines(&mut self, layout: Layout, memory: &UnwindMemory) -> Found {
+        // A keyed hash of a file is not so small a number.
+        let content = (layout.number(), Gaps::new());
+        if let Some(known) = self.contents.get(&content) {
+            return Found::Table(*known);
+        }
+        let Some(table) = layout.table() else { return Found::Nothing };
+        let code = vec![Segment { offset: 0, address: 0, bytes: ARENA_BYTES }];
+        self.put(content, &table, code, 0, memory)
+    }
+
+    /// Writes a table into the arrays.
+    fn put(
+        &mut self,
+        content: Content,
+        table: &Table,
+        code: Vec<Segment>,
+        frame_bytes: usize,
+        memory: &UnwindMemory,
+    ) -> Found {
+        let Some(room) = self.room(table) else {
             self.refused += 1;
             return Found::NoRoom(self.evicted);
         };
-        memory.write_rows(rows.start, &table.rows);
-        memory.write_pages(pages.start, table.index(rows.start));
+        for (number, rules) in self.rules.of(&room.rules) {
+            memory.write_rule(number, rules);
+        }
+        memory.write_rows(room.rows.start, self.rules.pack(&table.rows));
+        memory.write_pages(room.pages.start, table.index(room.rows.start));
         self.next += 1;
         self.clock += 1;
         let id = TableId(self.next);
-        let (base, code) = (table.base, image.code.clone());
-        let frame_bytes = image.frame.len() as u64;
-        let stored =
-            Stored { content, rows, pages, base, code, frame_bytes, users: 0, used: self.clock };
+        let stored = Stored {
+            content: content.clone(),
+            room,
+            base: table.base,
+            code,
+            frame_bytes: frame_bytes as u64,
+            users: 0,
+            used: self.clock,
+        };
         self.tables.insert(id, stored);
         self.contents.insert(content, id);
         Found::Table(id)
     }
 
-    /// Room for so many rows and pages, if need be by dropping tables that nobody uses.
-    fn room(&mut self, (rows, pages): (u32, u32)) -> Option<(Range<u32>, Range<u32>)> {
+    /// From the disk, or compiled.
+    fn table(&mut self, content: u64, image: &Image) -> Result<Table, ElfError> {
+        if let Some(table) = self.disk.as_mut().and_then(|disk| disk.read(content)) {
+            return Ok(table);
+        }
+        let table = compile::table(image)?;
+        self.compiled += 1;
+        if let Some(disk) = &mut self.disk {
+            disk.write(content, &table);
+        }
+        Ok(table)
+    }
+
+    /// What came of the copies on disk.
+    pub fn disk(&self) -> DiskCounts {
+        self.disk.as_ref().map_or_else(DiskCounts::default, |disk| disk.counts)
+    }
+
+    /// Room for a table, if need be by dropping tables that nobody uses.
+    fn room(&mut self, table: &Table) -> Option<Room> {
         loop {
-            if let Some(taken) = self.rows.take(rows) {
-                if let Some(pages) = self.pages.take(pages) {
-                    return Some((taken, pages));
-                }
-                self.rows.give_back(taken);
+            if let Some(room) = self.take(table) {
+                return Some(room);
             }
-            if self.rows.has_resting() || self.pages.has_resting() {
+            if self.rows.has_resting() || self.rules.has_resting() || self.pages.has_resting() {
                 super::grace::wait_for_walks();
                 self.rows.wake();
+                self.rules.wake();
                 self.pages.wake();
                 continue;
             }
@@ -159,12 +258,29 @@ impl Store {
         }
     }
 
+    /// Room for a table as things are.
+    fn take(&mut self, table: &Table) -> Option<Room> {
+        let rows = self.rows.take(table.rows.len() as u32)?;
+        let Some(pages) = self.pages.take(table.pages() as u32) else {
+            self.rows.give_unused_back(rows);
+            return None;
+        };
+        let Some(rules) = self.rules.take(&table.rows) else {
+            self.rows.give_unused_back(rows);
+            self.pages.give_unused_back(pages);
+            return None;
+        };
+        Some(Room { rows, rules, pages })
+    }
+
     fn drop_table(&mut self, id: TableId) {
         let Some(table) = self.tables.remove(&id) else { return };
         self.contents.remove(&table.content);
+        self.gaps.remove(&table.content.0);
         self.files.retain(|_, found| *found != Found::Table(id));
-        self.rows.give_back(table.rows);
-        self.pages.give_back(table.pages);
+        self.rows.give_back(table.room.rows);
+        self.rules.give_back(table.room.rules);
+        self.pages.give_back(table.room.pages);
         self.evicted += 1;
     }
 
@@ -183,8 +299,8 @@ impl Store {
                         bias: start
                             .wrapping_sub(offset.wrapping_add(shift))
                             .wrapping_add(table.base),
-                        first_page: table.pages.start,
-                        pages: table.pages.end - table.pages.start,
+                        first_page: table.room.pages.start,
+                        pages: table.room.pages.len() as u32,
                     },
                     None => plain(NO_TABLE),
                 },
@@ -224,15 +340,16 @@ impl Store {
         self.tables.values().map(|table| table.frame_bytes).sum()
     }
 
-    /// Bytes of the rows and pages in use.
+    /// Bytes of the rows, rules and pages in use.
     pub fn used_bytes(&self) -> u64 {
-        8 * (u64::from(self.rows.used()) + u64::from(self.pages.used()))
+        4 * u64::from(self.rows.used())
+            + 8 * (u64::from(self.rules.used()) + u64::from(self.pages.used()))
     }
 }
 
 /// What has to be added to an offset in the file to get the address the linker gave it. Linkers let segments share a page of
 /// the file, so a mapping may begin before its segment: the one that has most of the mapping is meant.
-fn shift(code: &[Segment], bytes: u64, offset: u64) -> Option<u64> {
+pub(super) fn shift(code: &[Segment], bytes: u64, offset: u64) -> Option<u64> {
     let end = offset.saturating_add(bytes);
     let overlap = |segment: &Segment| {
         let (first, last) = (segment.offset, segment.offset.saturating_add(segment.bytes));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use monitor_common::unwind::{PAGE_BITS, PAGE_BYTES, PageRows, Row};
+use monitor_common::unwind::{CfaKind, PAGE_BITS, PAGE_BYTES, PageRows, Row};
 
 /// Pages of 4 GB: no code is larger.
 const PAGES_MAX: u64 = 1 << 20;
@@ -31,6 +31,66 @@ impl Table {
         self.starts
             .windows(2)
             .map(move |pair| PageRows { first: first_row + pair[0], end: first_row + pair[1] })
+    }
+
+    /// Appends it as bytes of this machine.
+    pub fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(self.base.to_ne_bytes());
+        bytes.extend((self.starts.len() as u64).to_ne_bytes());
+        bytes.extend((self.rows.len() as u64).to_ne_bytes());
+        self.starts.iter().for_each(|start| bytes.extend(start.to_ne_bytes()));
+        self.rows.iter().for_each(|row| bytes.extend(row.0.to_ne_bytes()));
+    }
+
+    /// From what [`Self::put`] wrote; `None` if it is no table.
+    pub fn take(bytes: &[u8]) -> Option<Self> {
+        let (head, rest) = bytes.split_first_chunk::<24>()?;
+        let word = |at: usize| Some(u64::from_ne_bytes(*head[at..].first_chunk()?));
+        let (base, starts, rows) = (word(0)?, word(8)?, word(16)?);
+        let starts_bytes = usize::try_from(starts.checked_mul(4)?).ok()?;
+        let (starts, words) = rest.split_at_checked(starts_bytes)?;
+        if rows.checked_mul(8)? != words.len() as u64 {
+            return None;
+        }
+        let starts: Vec<u32> =
+            starts.as_chunks().0.iter().map(|word| u32::from_ne_bytes(*word)).collect();
+        let rows: Vec<Row> =
+            words.as_chunks().0.iter().map(|word| Row(u64::from_ne_bytes(*word))).collect();
+        let is_sound = starts.is_sorted()
+            && starts.first() == Some(&0)
+            && starts.last().is_some_and(|last| *last as usize == rows.len());
+        is_sound.then_some(Self { base, starts, rows })
+    }
+
+    /// Where nothing is known of so many bytes in a row.
+    pub fn gaps(&self, bytes_min: u64) -> Vec<Range<u64>> {
+        let mut gaps = Vec::new();
+        let mut begun: Option<u64> = None;
+        for (index, pair) in self.starts.windows(2).enumerate() {
+            let page = self.base + ((index as u64) << PAGE_BITS);
+            for row in self.rows.get(pair[0] as usize..pair[1] as usize).unwrap_or_default() {
+                let address = page + (row.address() & (PAGE_BYTES - 1));
+                if let Some(start) = begun.take()
+                    && address.saturating_sub(start) >= bytes_min
+                {
+                    gaps.push(start..address);
+                }
+                begun = (row.cfa() == CfaKind::None as u8).then_some(address);
+            }
+        }
+        gaps
+    }
+
+    /// Says of some of the [`Self::gaps`] that their code keeps frame pointers.
+    pub fn set_by_frame_pointer(&mut self, gaps: &[Range<u64>]) {
+        for gap in gaps {
+            let page = ((gap.start - self.base) >> PAGE_BITS) as usize;
+            let of_page = self.starts[page] as usize..self.starts[page + 1] as usize;
+            let low = (gap.start - self.base) & 0xffff;
+            if let Some(row) = self.rows[of_page].iter_mut().find(|row| row.address() == low) {
+                *row = Row::bare(low, CfaKind::ByFramePointer);
+            }
+        }
     }
 
     /// What holds at an address, found as the kernel half does.
@@ -113,7 +173,7 @@ impl Builder {
 
 #[cfg(test)]
 mod tests {
-    use monitor_common::unwind::{CfaKind, FrameKind};
+    use monitor_common::unwind::FrameKind;
 
     use super::*;
 
@@ -157,6 +217,28 @@ mod tests {
             assert_eq!(at(&table, address), Some(offset), "{address:#x}");
         }
         assert_eq!(at(&table, 0x2_5000), None);
+    }
+
+    #[test]
+    fn gaps_are_where_no_function_is() {
+        let mut builder = Builder::new(0x1_f123, 0x8_5000).unwrap();
+        for (start, end) in [(0x1_f123, 0x1_f140), (0x4_f150, 0x5_2008), (0x5_2108, 0x5_3000)] {
+            let part = builder.begin(start, end).unwrap();
+            builder.push(part.start, row(part.start, 8));
+        }
+        let mut table = builder.finish();
+        assert_eq!(table.gaps(0x100), [0x1_f000..0x1_f123, 0x1_f140..0x4_f150, 0x5_2008..0x5_2108]);
+        let large = table.gaps(0x1000);
+        assert_eq!((large.len(), &large[0]), (1, &(0x1_f140..0x4_f150)));
+        table.set_by_frame_pointer(&large);
+        for address in [0x1_f140, 0x2_f140, 0x4_f14f] {
+            let row = table.find(address).unwrap();
+            assert_eq!(row.cfa(), CfaKind::ByFramePointer as u8, "{address:#x}");
+        }
+        for (address, parameter) in [(0x1_f122, -1), (0x1_f13f, 8), (0x4_f150, 8), (0x5_2010, -1)] {
+            assert_eq!(at(&table, address), Some(parameter), "{address:#x}");
+        }
+        assert_eq!(table.gaps(0x1000), []);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the family measures: for containers, and for disks as a whole under names of their own, so that a sum over
 //! containers counts nothing twice.
 
-use crate::metric::{Descriptor, Kind, Scope, Unit};
+use crate::metric::{Descriptor, descriptor};
 
 const COMPLETE: &str = "tracepoint block:block_rq_complete";
 
@@ -13,24 +13,8 @@ pub(super) struct Set {
     pub errors: &'static Descriptor,
 }
 
-macro_rules! descriptor {
-    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $scope:ident, $labels:expr, $source:expr, $help:literal) => {
-        pub(super) static $static: Descriptor = Descriptor {
-            name: $name,
-            help: $help,
-            title: $title,
-            unit: Unit::$unit,
-            kind: Kind::$kind,
-            scope: Scope::$scope,
-            labels: $labels,
-            source: $source,
-            kernel_floor: "5.8",
-        };
-    };
-}
-
 descriptor!(
-    OPERATIONS,
+    pub(super) static OPERATIONS,
     "cgscope_block_operations_total",
     "disk operations",
     Count,
@@ -38,10 +22,11 @@ descriptor!(
     Container,
     &["device", "operation"],
     COMPLETE,
+    "5.8",
     "Requests it issued that a disk completed."
 );
 descriptor!(
-    BYTES,
+    pub(super) static BYTES,
     "cgscope_block_bytes_total",
     "disk traffic",
     Bytes,
@@ -49,10 +34,11 @@ descriptor!(
     Container,
     &["device", "operation"],
     COMPLETE,
+    "5.8",
     "Bytes of the requests it issued that a disk completed."
 );
 descriptor!(
-    LATENCY,
+    pub(super) static LATENCY,
     "cgscope_block_latency_seconds",
     "disk latency",
     Seconds,
@@ -60,11 +46,12 @@ descriptor!(
     Container,
     &["device", "operation", "phase"],
     COMPLETE,
+    "5.8",
     "How long its requests took: in the queue (allocated to issued), in service (issued to completed), in total. What a \
      quota held back before is not in it: the kernel does not tell."
 );
 descriptor!(
-    ERRORS,
+    pub(super) static ERRORS,
     "cgscope_block_errors_total",
     "disk errors",
     Count,
@@ -72,10 +59,24 @@ descriptor!(
     Container,
     &["device"],
     COMPLETE,
+    "5.8",
     "Requests it issued that ended with an error."
 );
 descriptor!(
-    DISK_OPERATIONS,
+    pub(super) static WAITED_FOR,
+    "cgscope_block_waited_for_seconds_total",
+    "disk waited for",
+    Seconds,
+    Counter,
+    Container,
+    &["device", "culprit_id"],
+    "tracepoints block:block_rq_issue, block_rq_complete",
+    "5.8",
+    "Time its requests waited in the queue of a disk while the disk finished requests of the culprit; none where it finished \
+     nobody's."
+);
+descriptor!(
+    pub(super) static DISK_OPERATIONS,
     "cgscope_block_device_operations_total",
     "operations of all",
     Count,
@@ -83,10 +84,11 @@ descriptor!(
     Host,
     &["device", "operation"],
     COMPLETE,
+    "5.8",
     "Requests that a disk completed, of all who issued them."
 );
 descriptor!(
-    DISK_BYTES,
+    pub(super) static DISK_BYTES,
     "cgscope_block_device_bytes_total",
     "traffic of all",
     Bytes,
@@ -94,10 +96,11 @@ descriptor!(
     Host,
     &["device", "operation"],
     COMPLETE,
+    "5.8",
     "Bytes of the requests that a disk completed, of all who issued them."
 );
 descriptor!(
-    DISK_LATENCY,
+    pub(super) static DISK_LATENCY,
     "cgscope_block_device_latency_seconds",
     "latency of all",
     Seconds,
@@ -105,10 +108,11 @@ descriptor!(
     Host,
     &["device", "operation", "phase"],
     COMPLETE,
+    "5.8",
     "How long the requests of a disk took: in the queue, in service, in total."
 );
 descriptor!(
-    DISK_ERRORS,
+    pub(super) static DISK_ERRORS,
     "cgscope_block_device_errors_total",
     "errors of all",
     Count,
@@ -116,10 +120,11 @@ descriptor!(
     Host,
     &["device"],
     COMPLETE,
+    "5.8",
     "Requests of a disk that ended with an error."
 );
 descriptor!(
-    IN_FLIGHT,
+    pub(super) static IN_FLIGHT,
     "cgscope_block_device_in_flight",
     "in flight",
     Count,
@@ -127,6 +132,7 @@ descriptor!(
     Host,
     &["device"],
     "/sys/dev/block/*/inflight",
+    "5.8",
     "Requests that a disk works on now."
 );
 
@@ -136,6 +142,7 @@ pub(in crate::collect) static DESCRIPTORS: &[&Descriptor] = &[
     &BYTES,
     &LATENCY,
     &ERRORS,
+    &WAITED_FOR,
     &DISK_OPERATIONS,
     &DISK_BYTES,
     &DISK_LATENCY,

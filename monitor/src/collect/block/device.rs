@@ -11,7 +11,7 @@ use crate::metric::{Sample, Subject, Value};
 
 /// A whole disk, `major << 20 | minor`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Device(pub u32);
+pub(in crate::collect) struct Device(pub u32);
 
 impl Device {
     /// Of a queue without a disk, and of what found no pair.
@@ -26,7 +26,7 @@ impl fmt::Display for Device {
 
 /// The names of disks. A disk that is gone keeps its last.
 #[derive(Debug, Default)]
-pub(super) struct Devices {
+pub(in crate::collect) struct Devices {
     names: BTreeMap<Device, String>,
 }
 

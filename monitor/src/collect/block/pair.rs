@@ -9,7 +9,7 @@ use monitor_common::{
 
 use super::descriptor::Set;
 use crate::{
-    metric::{Descriptor, Histogram, Sample, Subject, Value},
+    metric::{Descriptor, Histogram, Sample, Subject, Value, add_lane},
     probe::BlockPairs,
 };
 
@@ -59,8 +59,7 @@ impl Pair {
         for lane in 0..lanes {
             let record = pairs.latencies.read(index as usize * lanes + lane);
             for (sum, lane) in sums.iter_mut().zip(record.by_class.iter().flatten()) {
-                sum.sum_ns = sum.sum_ns.wrapping_add(lane.sum_ns);
-                sum.counts.iter_mut().zip(lane.counts).for_each(|(a, b)| *a = a.wrapping_add(b));
+                add_lane(sum, lane);
             }
         }
         for (i, (sum, before)) in sums.iter().zip(self.latencies.iter()).enumerate() {
@@ -117,6 +116,12 @@ impl Totals {
                 Arc::make_mut(total.get_or_insert_default()).merge(added);
             }
         }
+    }
+
+    /// How long all requests were queued, ns.
+    pub fn queued_ns(&self) -> u64 {
+        let of_queue = self.latencies.iter().skip(BlockPhase::Queue as usize);
+        of_queue.step_by(BlockPhase::COUNT).flatten().map(|histogram| histogram.sum_ns).sum()
     }
 
     /// Reads and writes always; other operations once there were any, and latencies that are known.

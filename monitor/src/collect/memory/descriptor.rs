@@ -2,32 +2,17 @@
 
 use monitor_common::memory::{MemoryCounter, MemoryWait};
 
-use crate::metric::{Descriptor, Kind, Scope, Unit};
+use crate::metric::{Descriptor, descriptor};
 
 const FILES: &str = "memory.* of the cgroup, v2 or v1";
 
-macro_rules! descriptor {
-    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $labels:expr, $source:expr, $floor:literal, $help:literal) => {
-        pub(super) static $static: Descriptor = Descriptor {
-            name: $name,
-            help: $help,
-            title: $title,
-            unit: Unit::$unit,
-            kind: Kind::$kind,
-            scope: Scope::Container,
-            labels: $labels,
-            source: $source,
-            kernel_floor: $floor,
-        };
-    };
-}
-
 descriptor!(
-    FAULTS,
+    pub(super) static FAULTS,
     "cgscope_memory_faults_total",
     "page faults",
     Count,
     Counter,
+    Container,
     &["mode", "kind"],
     "software events minor-faults, major-faults",
     "5.8",
@@ -35,33 +20,36 @@ descriptor!(
      major ones waited for a disk."
 );
 descriptor!(
-    FAULT_TIME,
+    pub(super) static FAULT_TIME,
     "cgscope_memory_fault_seconds",
     "fault time",
     Seconds,
     Distribution,
+    Container,
     &["mode"],
     "tracepoints exceptions:page_fault_user, page_fault_kernel; software events minor-faults, major-faults",
     "5.8",
     "How long its threads were in each page fault."
 );
 descriptor!(
-    CACHE_ACCESSES,
+    pub(super) static CACHE_ACCESSES,
     "cgscope_memory_cache_accesses_total",
     "cached reads",
     Count,
     Counter,
+    Container,
     &["access"],
     "tracepoint filemap:mm_filemap_get_pages",
     "6.12",
     "Pages that it asked the page cache for: by calls that read files (read), or by others, such as io_uring (other)."
 );
 descriptor!(
-    CACHE_MISSES,
+    pub(super) static CACHE_MISSES,
     "cgscope_memory_cache_misses_total",
     "cache misses",
     Count,
     Counter,
+    Container,
     &["access"],
     "tracepoint filemap:mm_filemap_add_to_page_cache",
     "5.16",
@@ -69,11 +57,12 @@ descriptor!(
      files (mapped), by others, such as for directories, programs and io_uring (other). Pages that writes made are not missed."
 );
 descriptor!(
-    HIT_RATIO,
+    pub(super) static HIT_RATIO,
     "cgscope_memory_cache_hit_ratio",
     "hit ratio",
     Ratio,
     Gauge,
+    Container,
     &[],
     "tracepoints filemap:mm_filemap_get_pages, mm_filemap_add_to_page_cache",
     "6.12",
@@ -81,11 +70,12 @@ descriptor!(
      0, though more may be read ahead than was asked for."
 );
 descriptor!(
-    RECLAIMED,
+    pub(super) static RECLAIMED,
     "cgscope_memory_reclaimed_pages_total",
     "reclaimed",
     Count,
     Counter,
+    Container,
     &["reason"],
     "tracepoints vmscan:mm_vmscan_direct_reclaim_end, mm_vmscan_memcg_reclaim_end",
     "5.11",
@@ -93,33 +83,36 @@ descriptor!(
      reached (limit)."
 );
 descriptor!(
-    OOM_KILLS,
+    pub(super) static OOM_KILLS,
     "cgscope_memory_oom_kills_total",
     "OOM kills",
     Count,
     Counter,
+    Container,
     &["culprit_id"],
     "tracepoint oom:mark_victim",
     "6.10",
     "Processes of it that the kernel killed for want of memory, by the container whose thread asked for more."
 );
 descriptor!(
-    OOM_CAUSES,
+    pub(super) static OOM_CAUSES,
     "cgscope_memory_oom_causes_total",
     "OOM causes",
     Count,
     Counter,
+    Container,
     &[],
     "tracepoint oom:mark_victim",
     "5.11",
     "Kills for want of memory, anywhere, that one of its threads brought about by asking for more."
 );
 descriptor!(
-    STALLS,
+    pub(super) static STALLS,
     "cgscope_memory_stall_seconds",
     "memory stalls",
     Seconds,
     Distribution,
+    Container,
     &["reason"],
     "tracepoints vmscan:mm_vmscan_direct_reclaim_*, mm_vmscan_memcg_reclaim_*, compaction:mm_compaction_*",
     "5.11",
@@ -127,88 +120,96 @@ descriptor!(
      (limit), or a large page wanted room (compaction)."
 );
 descriptor!(
-    USE,
+    pub(super) static USE,
     "cgscope_memory_use_bytes",
     "memory",
     Bytes,
     Gauge,
+    Container,
     &[],
     FILES,
     "5.8",
     "Memory that is charged to it, page cache included."
 );
 descriptor!(
-    PARTS,
+    pub(super) static PARTS,
     "cgscope_memory_part_bytes",
     "memory parts",
     Bytes,
     Gauge,
+    Container,
     &["part"],
     FILES,
     "5.8",
     "Of its use: memory of its programs (anonymous), and page cache (file)."
 );
 descriptor!(
-    WORKING_SET,
+    pub(super) static WORKING_SET,
     "cgscope_memory_working_set_bytes",
     "working set",
     Bytes,
     Gauge,
+    Container,
     &[],
     FILES,
     "5.8",
     "Its use without the page cache that nobody has used for a while."
 );
 descriptor!(
-    LIMIT,
+    pub(super) static LIMIT,
     "cgscope_memory_limit_bytes",
     "memory limit",
     Bytes,
     Gauge,
+    Container,
     &[],
     FILES,
     "5.8",
     "The most memory it may use; absent without a limit."
 );
 descriptor!(
-    HIGH,
+    pub(super) static HIGH,
     "cgscope_memory_high_bytes",
     "memory high",
     Bytes,
     Gauge,
+    Container,
     &[],
     FILES,
     "5.8",
     "Above this use it is slowed down (cgroup v2); absent if not set."
 );
 descriptor!(
-    SWAP,
+    pub(super) static SWAP,
     "cgscope_memory_swap_bytes",
     "swap",
     Bytes,
     Gauge,
+    Container,
     &[],
     FILES,
     "5.8",
     "Memory of it that is swapped out; absent where swap is not accounted."
 );
 descriptor!(
-    SWAP_LIMIT,
+    pub(super) static SWAP_LIMIT,
     "cgscope_memory_swap_limit_bytes",
     "swap limit",
     Bytes,
     Gauge,
+    Container,
     &[],
     FILES,
     "5.8",
     "The most it may swap out, on cgroup v1 memory and swap together; absent without a limit."
 );
 descriptor!(
-    EVENTS,
+    pub(super) static EVENTS,
     "cgscope_memory_events_total",
     "memory events",
     Count,
     Counter,
+    Container,
     &["event"],
     FILES,
     "5.8",
@@ -216,28 +217,30 @@ descriptor!(
      of its processes were killed for it (oom_kill). cgroup v1 has max and oom_kill."
 );
 descriptor!(
-    PRESSURE,
+    pub(super) static PRESSURE,
     "cgscope_memory_pressure_seconds_total",
     "memory pressure",
     Seconds,
     Counter,
+    Container,
     &["kind"],
     "memory.pressure of the cgroup v2",
     "5.8",
     "Time in which some of its threads, and in which all of them, waited for memory."
 );
 
-pub(super) static HOST_HIT_RATIO: Descriptor = Descriptor {
-    name: "cgscope_host_cache_hit_ratio",
-    help: "Share of the pages that read calls of the whole host asked for, in the last tick in which they did, that were in the page cache.",
-    title: "hit ratio",
-    unit: Unit::Ratio,
-    kind: Kind::Gauge,
-    scope: Scope::Host,
-    labels: &[],
-    source: HIT_RATIO.source,
-    kernel_floor: "6.12",
-};
+descriptor!(
+    pub(super) static HOST_HIT_RATIO,
+    "cgscope_host_cache_hit_ratio",
+    "hit ratio",
+    Ratio,
+    Gauge,
+    Host,
+    &[],
+    HIT_RATIO.source,
+    "6.12",
+    "Share of the pages that read calls of the whole host asked for, in the last tick in which they did, that were in the page cache."
+);
 
 /// Everything.
 pub(in crate::collect) static DESCRIPTORS: &[&Descriptor] = &[

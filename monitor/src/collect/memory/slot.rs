@@ -5,7 +5,10 @@ use monitor_common::{
     memory::{MemoryCounter, MemoryWait, SlotMemory, SlotMemoryWaits},
 };
 
-use crate::{metric::Histogram, probe::Probes};
+use crate::{
+    metric::{Histogram, add_lane},
+    probe::Probes,
+};
 
 const EMPTY: RawHistogram = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
 
@@ -77,8 +80,7 @@ impl Slot {
         for lane in 0..lanes {
             let record = probes.memory.waits.read((slot * lanes + lane) as usize);
             for (sum, lane) in sums.iter_mut().zip(&record.histograms) {
-                sum.sum_ns = sum.sum_ns.wrapping_add(lane.sum_ns);
-                sum.counts.iter_mut().zip(lane.counts).for_each(|(a, b)| *a = a.wrapping_add(b));
+                add_lane(sum, lane);
             }
         }
         for (i, (sum, before)) in sums.iter().zip(self.waits.iter_mut()).enumerate() {

@@ -2,30 +2,15 @@
 
 use monitor_common::tcp::TcpCounter;
 
-use crate::metric::{Descriptor, Kind, Scope, Unit};
-
-macro_rules! descriptor {
-    ($static:ident, $name:literal, $title:literal, $unit:ident, $kind:ident, $labels:expr, $source:literal, $floor:literal, $help:literal) => {
-        pub(super) static $static: Descriptor = Descriptor {
-            name: $name,
-            help: $help,
-            title: $title,
-            unit: Unit::$unit,
-            kind: Kind::$kind,
-            scope: Scope::Container,
-            labels: $labels,
-            source: $source,
-            kernel_floor: $floor,
-        };
-    };
-}
+use crate::metric::{Descriptor, descriptor};
 
 descriptor!(
-    BYTES,
+    pub(super) static BYTES,
     "cgscope_tcp_bytes_total",
     "TCP traffic",
     Bytes,
     Counter,
+    Container,
     &["direction"],
     "tracepoints sock:sock_send_length, sock_recv_length",
     "6.5",
@@ -33,44 +18,48 @@ descriptor!(
      pipe."
 );
 descriptor!(
-    UDP_BYTES,
+    pub(super) static UDP_BYTES,
     "cgscope_udp_bytes_total",
     "UDP traffic",
     Bytes,
     Counter,
+    Container,
     &["direction"],
     "tracepoints sock:sock_send_length, sock_recv_length",
     "6.5",
     "Bytes that its programs sent and received by UDP."
 );
 descriptor!(
-    UDP_DATAGRAMS,
+    pub(super) static UDP_DATAGRAMS,
     "cgscope_udp_datagrams_total",
     "datagrams",
     Count,
     Counter,
+    Container,
     &["direction"],
     "tracepoints sock:sock_send_length, sock_recv_length",
     "6.5",
     "Datagrams that its programs sent and received by UDP; one call that the kernel cuts into several counts once."
 );
 descriptor!(
-    CONNECTIONS,
+    pub(super) static CONNECTIONS,
     "cgscope_tcp_connections_total",
     "connections",
     Count,
     Counter,
+    Container,
     &["direction"],
     "tracepoint sock:inet_sock_set_state",
     "5.8",
     "TCP connections established: opened by its programs, or accepted by its listeners."
 );
 descriptor!(
-    FAILURES,
+    pub(super) static FAILURES,
     "cgscope_tcp_connect_failures_total",
     "failed connects",
     Count,
     Counter,
+    Container,
     &["reason"],
     "tracepoint sock:inet_sock_set_state",
     "5.8",
@@ -78,66 +67,72 @@ descriptor!(
      or for want of a free port), other."
 );
 descriptor!(
-    SOCKETS,
+    pub(super) static SOCKETS,
     "cgscope_tcp_sockets",
     "TCP sockets",
     Count,
     Gauge,
+    Container,
     &["state"],
     "tracepoint sock:inet_sock_set_state, iterator over task_file",
     "5.11",
     "Its TCP sockets now, by state. What waits in TIME_WAIT is no socket any more."
 );
 descriptor!(
-    RETRANSMITTED,
+    pub(super) static RETRANSMITTED,
     "cgscope_tcp_retransmitted_segments_total",
     "retransmitted",
     Count,
     Counter,
+    Container,
     &[],
     "tracepoints tcp:tcp_retransmit_skb, tcp_retransmit_synack",
     "5.8",
     "TCP segments sent again. One event can send several, and each counts."
 );
 descriptor!(
-    RESETS,
+    pub(super) static RESETS,
     "cgscope_tcp_resets_total",
     "resets",
     Count,
     Counter,
+    Container,
     &["direction"],
     "tracepoints tcp:tcp_send_reset, tcp_receive_reset",
     "5.8",
     "TCP resets sent and received. What answers a packet for no socket belongs to nobody."
 );
 descriptor!(
-    CONNECT_LATENCY,
+    pub(super) static CONNECT_LATENCY,
     "cgscope_tcp_connect_latency_seconds",
     "connect latency",
     Seconds,
     Distribution,
+    Container,
     &[],
     "tracepoint sock:inet_sock_set_state",
     "5.8",
     "How long the connections that its programs opened took, from the first segment to being established."
 );
 descriptor!(
-    ROUND_TRIP,
+    pub(super) static ROUND_TRIP,
     "cgscope_tcp_round_trip_seconds",
     "TCP round trip",
     Seconds,
     Distribution,
+    Container,
     &[],
     "tracepoint sock:sock_send_length",
     "6.5",
     "The smoothed round-trip time of its TCP connections, as each send found it."
 );
 descriptor!(
-    PACKET_DROPS,
+    pub(super) static PACKET_DROPS,
     "cgscope_tcp_dropped_packets_total",
     "dropped packets",
     Count,
     Counter,
+    Container,
     &["reason"],
     "tracepoint skb:kfree_skb",
     "5.17",

@@ -5,7 +5,10 @@ use monitor_common::{
     tcp::{STATES, SlotTcp, SlotTcpLatency, TcpCounter, TcpLatency},
 };
 
-use crate::{metric::Histogram, probe::Probes};
+use crate::{
+    metric::{Histogram, add_lane},
+    probe::Probes,
+};
 
 const EMPTY: RawHistogram = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
 
@@ -59,8 +62,7 @@ impl Slot {
         for lane in 0..lanes {
             let record = probes.tcp.latencies.read((slot * lanes + lane) as usize);
             for (sum, lane) in sums.iter_mut().zip(&record.histograms) {
-                sum.sum_ns = sum.sum_ns.wrapping_add(lane.sum_ns);
-                sum.counts.iter_mut().zip(lane.counts).for_each(|(a, b)| *a = a.wrapping_add(b));
+                add_lane(sum, lane);
             }
         }
         for (i, (sum, before)) in sums.iter().zip(self.latencies.iter_mut()).enumerate() {

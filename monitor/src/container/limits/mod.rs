@@ -22,11 +22,11 @@ use descriptor::{
 use super::{Container, Readings, Registry, switched_off};
 use crate::{
     kernel::{
-        cgroup_limits::{CgroupLimits, CgroupUse, LimitFiles},
+        cgroup_limits::{CgroupLimits, CgroupUse, CpuUse, LimitFiles},
         cpus,
         host::SourceStatus,
     },
-    metric::{Descriptor, Kind, Sample, Subject, Value},
+    metric::{Descriptor, Kind, KtimeNs, Sample, Subject, Value},
 };
 
 /// How old the limits of a container that does something may become.
@@ -74,6 +74,15 @@ impl Limits {
         for (owner, reading) in self.readings.iter() {
             reading.show(&Subject::Container(Arc::clone(owner)), samples);
         }
+    }
+}
+
+impl Limits {
+    /// CPU time of the owners whose files were read since an instant, by the kernel's own account.
+    pub fn cpu_since(&self, since: KtimeNs) -> impl Iterator<Item = (&Arc<str>, CpuUse)> {
+        let all = self.readings.iter();
+        let all = all.filter_map(|(owner, reading)| Some((owner, reading.usage.cpu?)));
+        all.filter(move |(_, cpu)| cpu.at >= since)
     }
 }
 
@@ -131,7 +140,7 @@ impl Reading {
         };
         let had_quota = self.limits.quota_ns.is_some() || self.usage.periods > Some(0);
         let of_quota = |number: Option<u64>| number.filter(|_| had_quota);
-        let CgroupUse { periods, throttled_periods, throttled_ns, pids, refused_forks } =
+        let CgroupUse { periods, throttled_periods, throttled_ns, pids, refused_forks, cpu: _ } =
             self.usage;
         let usage = [
             (&PERIODS, of_quota(periods)),
@@ -174,6 +183,7 @@ mod tests {
         periods: Some(9),
         throttled_periods: Some(7),
         throttled_ns: Some(5),
+        cpu: None,
         pids: None,
         refused_forks: None,
     };

@@ -3,11 +3,14 @@
 //! Contract: each source has its own interval and health, and one that fails never stops the others. A value that cannot be
 //! read is no sample; one that is not due yet is repeated. Time is integer nanoseconds, converted exactly.
 
+mod disks;
 mod file;
+mod interfaces;
 mod loadavg;
 mod meminfo;
 mod metrics;
 mod pressure;
+mod processes;
 mod reader;
 mod softirqs;
 mod source;
@@ -17,5 +20,6 @@ mod tests;
 mod vmstat;
 
 pub use metrics::DESCRIPTORS;
-pub use reader::Host;
+pub use reader::{Host, SOURCE_NAMES};
 pub use source::{Health, SourceStatus};
+pub use stat::clock_ticks_hz;

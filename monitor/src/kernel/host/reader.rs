@@ -4,9 +4,12 @@ use std::{path::Path, time::Duration};
 
 use super::{
     SourceStatus,
+    disks::Disks,
+    interfaces::Interfaces,
     loadavg::Loadavg,
     meminfo::Meminfo,
     pressure::Pressure,
+    processes::Processes,
     softirqs::Softirqs,
     source::Source,
     stat::{self, Stat},
@@ -18,6 +21,20 @@ use crate::metric::{KtimeNs, Sample};
 const EACH_TICK: Duration = Duration::ZERO;
 /// What changes slowly, or costs more to read.
 const SLOW: Duration = Duration::from_secs(1);
+/// What costs a millisecond for a few thousand processes.
+const SLOWEST: Duration = Duration::from_secs(5);
+/// The names of all sources, in the order in which they are read.
+pub const SOURCE_NAMES: [&str; 9] = [
+    "stat",
+    "loadavg",
+    "pressure",
+    "softirqs",
+    "meminfo",
+    "vmstat",
+    "interfaces",
+    "disks",
+    "processes",
+];
 
 /// Reads the host.
 pub struct Host {
@@ -45,6 +62,9 @@ impl Host {
             Source::new("softirqs", SLOW, 3, Softirqs::new(proc)),
             Source::new("meminfo", SLOW, 4, Meminfo::new(proc)),
             Source::new("vmstat", SLOW, 5, Vmstat::new(proc)),
+            Source::new("interfaces", SLOW, 6, Interfaces::new(proc)),
+            Source::new("disks", SLOW, 7, Disks::new(proc, "/sys/block".into())),
+            Source::new("processes", SLOWEST, 8, Processes::new(proc)),
         ];
         sources.sort_by_key(Source::priority);
         Self { sources }

@@ -54,7 +54,8 @@ pub(super) struct Source {
     is_enabled: bool,
     health: Health,
     measure: Box<dyn Measure>,
-    last_try: Option<KtimeNs>,
+    /// When the last reading was due, which is not when its tick came.
+    last_turn: Option<KtimeNs>,
     last_read: Option<KtimeNs>,
     last_error: Option<String>,
     values: Vec<Sample>,
@@ -74,7 +75,7 @@ impl Source {
             is_enabled: true,
             health: Health::Ok,
             measure: Box::new(measure),
-            last_try: None,
+            last_turn: None,
             last_read: None,
             last_error: None,
             values: Vec::new(),
@@ -96,7 +97,7 @@ impl Source {
     pub fn enable(&mut self, is_enabled: bool) {
         self.is_enabled = is_enabled;
         self.values.clear();
-        self.last_try = None;
+        self.last_turn = None;
         self.health = if is_enabled { Health::Ok } else { Health::Disabled };
     }
 
@@ -111,11 +112,23 @@ impl Source {
     /// A tick comes a little early or late: a twentieth early is in time, or every other tick would be missed.
     fn is_due(&self, now: KtimeNs) -> bool {
         let early = self.interval / 20;
-        self.is_enabled && self.last_try.is_none_or(|last| now.since(last) + early >= self.interval)
+        self.is_enabled
+            && self.last_turn.is_none_or(|turn| now.since(turn) + early >= self.interval)
+    }
+
+    /// Turns are whole intervals apart. Counted from when the last tick came, one that was 60 ms late on a busy machine made
+    /// the next, on time again, too early: that tick repeated its counters, and its rates were 0.
+    fn turn(&self, now: KtimeNs) -> KtimeNs {
+        let interval_ns = self.interval.as_nanos() as u64;
+        let passed = |turn| (now.since(turn).as_nanos() as u64).checked_div(interval_ns);
+        match self.last_turn.and_then(|turn| Some((turn, passed(turn)?))) {
+            Some((turn, passed)) => KtimeNs(turn.0 + passed.max(1) * interval_ns),
+            None => now,
+        }
     }
 
     fn read(&mut self, now: KtimeNs) {
-        self.last_try = Some(now);
+        self.last_turn = Some(self.turn(now));
         self.values.clear();
         let outcome = self.measure.measure(&mut self.values);
         self.health = match &outcome {

@@ -29,7 +29,7 @@ pub(super) struct Stat {
 }
 
 /// Ticks of the times in procfs, per second.
-pub(super) fn clock_ticks_hz() -> u64 {
+pub fn clock_ticks_hz() -> u64 {
     // SAFETY: no pointers.
     let hz = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     // Every Linux says 100 to user space, whatever it ticks by.

@@ -186,6 +186,18 @@ fn a_fast_tick_repeats_what_is_not_due() {
 }
 
 #[test]
+fn a_tick_that_came_late_does_not_cost_the_next() {
+    let proc = recorded();
+    let mut host = Host::at(proc.path(), 100);
+    // Whole seconds, as they come on a busy machine; the sixth is missed.
+    for at_ms in [0, 1_180, 2_000, 3_240, 4_010, 6_240, 7_000, 8_030] {
+        collect(&mut host, at_ms);
+        let read_at = source(&host, "softirqs").last_read;
+        assert_eq!(read_at, Some(KtimeNs(at_ms * 1_000_000)), "at {at_ms} ms");
+    }
+}
+
+#[test]
 fn sources_are_switched_and_paced_by_name() {
     let proc = recorded();
     let mut host = Host::at(proc.path(), 100);

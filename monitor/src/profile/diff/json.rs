@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::{Diff, Side};
 use crate::profile::confidence::Level;
-use crate::profile::document::Unit;
+use crate::profile::kind::Unit;
 use crate::profile::label::LabelKind;
 use crate::profile::tree::NodeId;
 

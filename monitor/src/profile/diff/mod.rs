@@ -14,7 +14,7 @@ use std::io;
 use thiserror::Error;
 
 use super::confidence::Level;
-use super::document::Unit;
+use super::kind::{ProfileKind, Unit};
 use super::reading::{Doubt, Recording};
 use super::tree::{CallTree, NodeId};
 
@@ -175,9 +175,15 @@ impl Diff {
 
 fn what(recording: &Recording) -> &'static str {
     match (recording.unit, recording.kind) {
-        (Unit::Samples, _) => "samples",
-        (Unit::Nanoseconds, Some(_)) => "off-CPU nanoseconds",
-        (Unit::Nanoseconds, None) => "nanoseconds",
+        (_, Some(ProfileKind::OffCpu)) => "off-CPU nanoseconds",
+        (_, Some(ProfileKind::Wakeup)) => "nanoseconds of waits that were ended",
+        (_, Some(ProfileKind::Lock)) => "nanoseconds at locks",
+        (_, Some(ProfileKind::Block)) => "bytes of block I/O",
+        (_, Some(ProfileKind::Fault)) => "page faults",
+        (_, Some(ProfileKind::Memory)) => "bytes of growth",
+        (_, Some(ProfileKind::Network)) => "bytes sent",
+        (Unit::Nanoseconds, _) => "nanoseconds",
+        (unit, _) => unit.name(),
     }
 }
 

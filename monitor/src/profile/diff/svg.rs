@@ -9,7 +9,6 @@ use std::io;
 use inferno::flamegraph::{Options, from_lines};
 
 use super::{Diff, Scale};
-use crate::profile::document::Unit;
 use crate::profile::svg::{SUBTITLE_PX, TITLE_PX, fitted, one_line, safe, with_tooltip};
 use crate::profile::tree::NodeId;
 
@@ -41,11 +40,7 @@ pub(super) fn render(diff: &Diff) -> io::Result<Vec<u8>> {
     options.title = fitted(&one_line(&title(diff)), TITLE_PX);
     let subtitle = one_line(&subtitle(diff));
     options.subtitle = Some(fitted(&subtitle, SUBTITLE_PX));
-    options.count_name = match diff.unit {
-        Unit::Samples => "samples",
-        Unit::Nanoseconds => "ns",
-    }
-    .to_owned();
+    options.count_name = diff.unit.name().to_owned();
     let mut image = Vec::new();
     from_lines(&mut options, lines.iter().map(String::as_str), &mut image)?;
     Ok(with_tooltip(image, &subtitle))
@@ -63,10 +58,7 @@ fn title(diff: &Diff) -> String {
 }
 
 fn subtitle(diff: &Diff) -> String {
-    let total = |weight: u64| match diff.unit {
-        Unit::Samples => format!("{weight} samples"),
-        Unit::Nanoseconds => format!("{:.3} s", weight as f64 / 1e9),
-    };
+    let total = |weight: u64| diff.unit.shown(weight);
     let side = |name, side: &super::Side| {
         let doubt = side.doubt;
         let lost = 100.0 * doubt.lost as f64 / doubt.total as f64;

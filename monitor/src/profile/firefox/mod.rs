@@ -16,8 +16,9 @@ use self::schema::{
     Entry, File, Markers, Meta, PROCESSED_VERSION, Samples, Section, Thread, categories,
 };
 use self::shared::Interner;
-use super::document::{Profile, Unit};
+use super::document::Profile;
 use super::facts::{PROGRAM, facts};
+use super::kind::Unit;
 use super::label::Label;
 use crate::symbol::{Tgid, Tid};
 
@@ -34,7 +35,8 @@ pub(super) fn render(profile: &Profile) -> Result<Vec<u8>, serde_json::Error> {
     let mut rest = track("other threads".to_owned(), "0".to_owned(), "0".to_owned());
     for sample in &profile.samples {
         let key = (sample.tgid, sample.tid, &*sample.comm);
-        let stack = interner.stack(sample);
+        let waker = sample.waker.as_ref().map(|w| Label::waker(w, |id| profile.name_of(id)));
+        let stack = interner.stack(sample, waker.as_ref());
         let is_room = threads.len() < THREADS_MAX || threads.contains_key(&key);
         let thread = if is_room {
             threads.entry(key).or_insert_with(|| {
@@ -124,9 +126,12 @@ fn add(samples: &mut Samples, profile: &Profile, stack: Option<usize>, value: u6
     let (weight, length_ms) = match profile.kind.unit() {
         Unit::Samples => (value as f64, value as f64 * interval_ms(profile)),
         Unit::Nanoseconds => (value as f64 / 1e6, value as f64 / 1e6),
+        // A place on the timeline, which means nothing: a millisecond for a thousand.
+        Unit::Bytes | Unit::Events => (value as f64, value as f64 / 1e3),
     };
     samples.weight_type = match profile.kind.unit() {
-        Unit::Samples => "samples",
+        Unit::Samples | Unit::Events => "samples",
+        Unit::Bytes => "bytes",
         Unit::Nanoseconds => "tracing-ms",
     };
     samples.time.push(samples.end_ms);

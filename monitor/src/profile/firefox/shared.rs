@@ -24,8 +24,8 @@ pub struct Interner {
 }
 
 impl Interner {
-    /// The stack of a sample; `None` if it has no frames.
-    pub fn stack(&mut self, sample: &Sample) -> Option<usize> {
+    /// The stack of a sample, below its waker if it has one; `None` if there are no frames.
+    pub fn stack(&mut self, sample: &Sample, waker: Option<&Label>) -> Option<usize> {
         let mut path: Vec<Label> = sample.frames.iter().map(Label::from).collect();
         // Places are of frames, so they have no part in it once frames were merged.
         let count = path.len();
@@ -35,6 +35,10 @@ impl Interner {
         if let Some(state) = sample.state {
             let frame = self.frame(&Label::state(state), None, 0);
             stack = Some(self.push(None, frame));
+        }
+        if let Some(waker) = waker {
+            let frame = self.frame(waker, None, 0);
+            stack = Some(self.push(stack, frame));
         }
         for (index, label) in path.iter().enumerate() {
             depth = if label.kind == LabelKind::Inlined { depth + 1 } else { 0 };
@@ -86,7 +90,7 @@ impl Interner {
             LabelKind::Jit => category::JIT,
             LabelKind::Unknown | LabelKind::Missing => category::UNKNOWN,
             LabelKind::Lost => category::LOST,
-            LabelKind::Thread | LabelKind::State => category::OTHER,
+            LabelKind::Thread | LabelKind::State | LabelKind::Waker => category::OTHER,
         });
         table.subcategory.push(0);
         table.func.push(func);

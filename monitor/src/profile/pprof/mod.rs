@@ -8,7 +8,7 @@ mod schema;
 mod write;
 
 pub(super) use read::{PprofError, is_gzip, read};
-pub(super) use write::write;
+pub(super) use write::{Threads, write};
 
 /// The file of kernel frames, as perf names it.
 const KERNEL_FILE: &str = "[kernel.kallsyms]";
@@ -20,5 +20,6 @@ mod key {
     pub const PID: &str = "pid";
     pub const TID: &str = "tid";
     pub const STATE: &str = "state";
+    pub const WAKER: &str = "waker";
     pub const LOST: &str = "lost";
 }

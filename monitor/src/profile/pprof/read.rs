@@ -10,7 +10,8 @@ use flate2::read::MultiGzDecoder;
 use prost::Message;
 use thiserror::Error;
 
-use super::super::document::{ProfileKind, Unit, merge_unknown};
+use super::super::document::merge_unknown;
+use super::super::kind::{ProfileKind, Unit};
 use super::super::label::{Label, LabelKind};
 use super::super::tree::CallTree;
 use super::{KERNEL_FILE, key, schema};
@@ -139,8 +140,13 @@ impl<'a> Reader<'a> {
                 }
                 path.extend(labels.iter().cloned());
             }
+            let waker = self.text_of(sample, key::WAKER);
+            path.extend(waker.map(|waker| Label::from_marked(waker, false)));
             path.extend(self.text_of(sample, key::STATE).and_then(Label::known_state));
-            path.extend(self.text_of(sample, key::COMM).map(|comm| Label::thread(&comm.into())));
+            path.extend(self.text_of(sample, key::COMM).map(|comm| match waker {
+                Some(_) => Label::woken(self.text_of(sample, key::CONTAINER), comm),
+                None => Label::thread(&comm.into()),
+            }));
             path.reverse();
             merge_unknown(&mut path);
             tree.add(path, value);
@@ -157,13 +163,18 @@ impl<'a> Reader<'a> {
         if let (Some(place), Some(_)) = (named("samples"), named("cpu")) {
             return Ok((place, Unit::Samples, Some(ProfileKind::OnCpu)));
         }
-        if let Some(place) = named("off_cpu") {
-            return Ok((place, Unit::Nanoseconds, Some(ProfileKind::OffCpu)));
+        let measured = ProfileKind::ALL.into_iter().filter(|kind| *kind != ProfileKind::OnCpu);
+        for kind in measured {
+            let (count, value, _) = kind.in_pprof();
+            if let (Some(_), Some(place)) = (named(count), named(value)) {
+                return Ok((place, kind.unit(), Some(kind)));
+            }
         }
         let default = text(self.file, self.file.default_sample_type);
         let place = named(default).or(types.len().checked_sub(1)).ok_or(PprofError::NoValues)?;
         let unit = match text(self.file, types[place].unit) {
             "nanoseconds" => Unit::Nanoseconds,
+            "bytes" => Unit::Bytes,
             _ => Unit::Samples,
         };
         Ok((place, unit, None))

@@ -8,16 +8,26 @@ use std::time::UNIX_EPOCH;
 use flate2::{Compression, write::GzEncoder};
 use prost::Message;
 
-use super::super::document::{Profile, ProfileKind, Sample};
+use super::super::document::{Profile, Sample};
 use super::super::facts::{PROGRAM, facts};
+use super::super::kind::ProfileKind;
 use super::super::label::{self, LabelKind};
 use super::super::stacks::Weight;
 use super::{KERNEL_FILE, key, schema};
 use crate::symbol::{CodeMapping, CodePlace, Frame};
 
+/// Where the name of a thread is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::profile) enum Threads {
+    /// In a label of each sample, among others.
+    Labels,
+    /// The outermost frame; samples have no labels.
+    Frames,
+}
+
 /// Writes the file.
-pub(in crate::profile) fn write(profile: &Profile) -> io::Result<Vec<u8>> {
-    let bytes = Writer::default().profile(profile).encode_to_vec();
+pub(in crate::profile) fn write(profile: &Profile, threads: Threads) -> io::Result<Vec<u8>> {
+    let bytes = Writer::default().profile(profile, threads).encode_to_vec();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(&bytes)?;
     gzip.finish()
@@ -43,17 +53,21 @@ struct Writer {
 }
 
 impl Writer {
-    fn profile(mut self, profile: &Profile) -> schema::Profile {
+    fn profile(mut self, profile: &Profile, threads: Threads) -> schema::Profile {
         // The first string is empty by decree.
         self.string("");
-        let (event, time) = match profile.kind {
-            ProfileKind::OnCpu => ("samples", "cpu"),
-            ProfileKind::OffCpu => ("events", "off_cpu"),
-        };
-        let sample_type =
-            vec![self.value_type(event, "count"), self.value_type(time, "nanoseconds")];
+        let (count, value, unit) = profile.kind.in_pprof();
+        let sample_type = vec![self.value_type(count, "count"), self.value_type(value, unit)];
         let mut sample: Vec<_> =
             profile.samples.iter().map(|sample| self.sample(profile, sample)).collect();
+        if threads == Threads::Frames {
+            for (sample, of) in sample.iter_mut().zip(&profile.samples) {
+                sample.label.clear();
+                let thread = self.function(&label::Label::thread(&of.comm).name);
+                sample.location_id.push(self.location(0, 0, vec![thread]));
+            }
+            sample = merged(sample);
+        }
         for (reason, weight) in &profile.lost {
             sample.push(self.lost(reason, *weight));
         }
@@ -74,10 +88,10 @@ impl Writer {
             sample,
             time_nanos: i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX),
             duration_nanos: signed(profile.duration_ns),
-            period_type: Some(self.value_type(time, "nanoseconds")),
+            period_type: Some(self.value_type(value, unit)),
             period,
             comment,
-            default_sample_type: self.string(time),
+            default_sample_type: self.string(value),
             mapping: self.mapping,
             location: self.location,
             function: self.function,
@@ -101,6 +115,10 @@ impl Writer {
                 _ => "running.user",
             };
             label.push(self.text(key::STATE, state));
+        }
+        if let Some(waker) = &sample.waker {
+            let waker = label::Label::waker(waker, |id| profile.name_of(id));
+            label.push(self.text(key::WAKER, &waker.name));
         }
         schema::Sample { location_id: self.stack(sample), value: value(sample.weight), label }
     }
@@ -231,8 +249,26 @@ impl Writer {
     }
 }
 
+/// Stacks that are alike as one, in the order of the first of each.
+fn merged(samples: Vec<schema::Sample>) -> Vec<schema::Sample> {
+    let mut places: HashMap<Vec<u64>, usize> = HashMap::new();
+    let mut merged: Vec<schema::Sample> = vec![];
+    for sample in samples {
+        let place = *places.entry(sample.location_id.clone()).or_insert(merged.len());
+        match merged.get_mut(place) {
+            None => merged.push(sample),
+            Some(same) => {
+                for (sum, value) in same.value.iter_mut().zip(&sample.value) {
+                    *sum = sum.saturating_add(*value);
+                }
+            }
+        }
+    }
+    merged
+}
+
 fn value(weight: Weight) -> Vec<i64> {
-    vec![signed(weight.count), signed(weight.weight_ns)]
+    vec![signed(weight.count), signed(weight.amount)]
 }
 
 fn signed(value: u64) -> i64 {

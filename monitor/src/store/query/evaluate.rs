@@ -95,7 +95,7 @@ pub fn evaluate(snapshot: &Snapshot, query: &Query) -> Result<Answer, QueryError
     })
 }
 
-fn check_size(query: &Query, grid: &Grid, series: usize) -> Result<(), QueryError> {
+pub(super) fn check_size(query: &Query, grid: &Grid, series: usize) -> Result<(), QueryError> {
     let limits = query.limits;
     if series > limits.series {
         return Err(QueryError::invalid(
@@ -117,7 +117,7 @@ fn check_size(query: &Query, grid: &Grid, series: usize) -> Result<(), QueryErro
 }
 
 /// The kind and unit of the series: of the newest, if a version of cgscope changed them.
-fn one_kind(selected: &[(SeriesRow, Labels)]) -> (Kind, Unit) {
+pub(super) fn one_kind(selected: &[(SeriesRow, Labels)]) -> (Kind, Unit) {
     let newest = selected.iter().max_by_key(|(row, _)| row.id.group().ordinal());
     newest.map_or((Kind::Gauge, Unit::Count), |(row, _)| (row.kind(), row.unit))
 }
