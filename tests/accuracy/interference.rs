@@ -1,7 +1,7 @@
 //! Who kept whom from the CPU: against the CPU time of those who had it.
 
 use anyhow::{Context, Result};
-use cgscope_tests::{Container, Scrape, between_stops};
+use cgscope_tests::{Container, ContainerOptions, Scrape, between_stops};
 
 use crate::close::close;
 use crate::cpu::usage_ns;
@@ -47,6 +47,37 @@ fn who_waits_waits_for_the_one_who_runs() -> Result<()> {
         let all = "cgscope_sched_waited_for_seconds_total";
         let all = span.rise(|s| s.of(waiter.id()).sum(all, &[]) * 1e9, |_| 0).0;
         close(&format!("all that {} waited for, ns", waiter.name()), all, runnable, 0.01, 0.0);
+    }
+    Ok(())
+}
+
+/// Two pass a token to each other on the CPU of a third: it waits while hundreds of their turns go by, and each of them had its part.
+#[test]
+fn a_wait_of_many_turns_is_divided_among_those_who_had_them() -> Result<()> {
+    let daemon = daemon()?;
+    let shared = tempfile::tempdir()?;
+    let side = |role: &str| {
+        let command = ["--via", "fifo", "--role", role, "--dir", "/shared", "--cpu", "0"];
+        let command = [&["pipe_pair"][..], &command, &["--seconds", "120"]].concat();
+        ContainerOptions::new().bind(shared.path(), "/shared").run(role, &command)
+    };
+    let (ping, pong) = (side("ping")?, side("pong")?);
+    let victim = Container::run("victim", &["burn", "--cpu", "0", "--seconds", "120"])?;
+    let span = between_stops(&daemon, &[&ping, &pong, &victim], WINDOW, || {
+        Ok([usage_ns(&ping)?, usage_ns(&pong)?])
+    })?;
+    let all = "cgscope_sched_waited_for_seconds_total";
+    let all = span.rise(|s| s.of(victim.id()).sum(all, &[]) * 1e9, |_| 0).0;
+    let runnable = span.rise(|s| s.of(victim.id()).state_ns("runnable"), |_| 0).0;
+    close("all that it waited for, ns", all, runnable, 0.01, 0.0);
+    let unknown = span.rise(|s| waited_ns(s, &victim, "unknown"), |_| 0).0;
+    assert!(unknown < 0.01 * all, "{unknown:.0} of {all:.0} ns are nobody's");
+    for (i, culprit) in [&ping, &pong].into_iter().enumerate() {
+        let stolen = span.rise(|s| s.of(culprit.id()).state_ns("stolen"), |_| 0).0;
+        let had = span.rise(|_| 0.0, |usage: &[u64; 2]| usage[i]).1 + stolen;
+        assert!(had > 2e8, "{} hardly ran: {had:.0} ns", culprit.name());
+        let waited = span.rise(|s| waited_ns(s, &victim, culprit.id()), |_| 0).0;
+        close(&format!("waited for {}, ns", culprit.name()), waited, had, 0.02, 2e6);
     }
     Ok(())
 }

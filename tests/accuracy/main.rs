@@ -4,6 +4,7 @@
 //! ([`cgscope_tests::between_stops`]), so that a difference is an error of attribution or counting and not of timing.
 
 mod attribution;
+mod audit;
 mod close;
 mod cpu;
 mod interference;

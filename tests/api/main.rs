@@ -1,9 +1,8 @@
-//! The daemon over HTTP: what each route answers, what is refused and how, the stream, `/metrics`, and the page.
+//! The daemon over HTTP: what each route answers, what is refused and how, the stream, `/metrics`, and the files of the dashboard.
 
-mod browser;
-mod devtools;
 mod exposition;
 mod http;
+mod intake;
 mod metrics;
 mod page;
 mod refusals;

@@ -76,7 +76,9 @@ fn what_is_not_there() -> Result<()> {
         ("/api/v2/containers", "/api/v2/containers"),
         ("/etc/passwd", "/etc/passwd"),
         ("/../etc/passwd", "etc/passwd"),
-        ("/app.js/", "/app.js/"),
+        ("/assets/", "/assets/"),
+        ("/assets/nothing.js", "nothing.js"),
+        ("/assets/..%2f..%2fetc%2fpasswd", "passwd"),
         (&long, "aaaa"),
     ] {
         assert_refused(&get(&daemon, path)?, 404, word);

@@ -4,16 +4,21 @@
 //! not be taken is `-`. Interleaving spreads what the machine does meanwhile over all tools alike.
 #![allow(clippy::print_stdout, reason = "a benchmark's output is its product")]
 
+mod api;
+mod churn;
 mod compare;
 mod family;
 mod load;
 mod memory;
+mod nginx;
 mod offcpu;
+mod recording;
 mod sampler;
 mod store;
 mod table;
 mod tool;
 mod unwind;
+mod weight;
 
 use std::time::Duration;
 
@@ -48,10 +53,28 @@ enum Bench {
     Irqs(Repetition),
     /// ns a switch of recording waits, and rounds/s under it: nothing, offcputime, ours idle, of another process, of the host
     Offcpu(Comparison),
+    /// ns a wake-up of recording wakers, and rounds/s under it: nothing, wakeuptime, ours idle, of another process, of the host
+    Wakeups(Comparison),
+    /// ns a fault and ns a call that sends while they are recorded: nothing, bpftrace, ours idle, of another process, of the host
+    Weights(Repetition),
     /// Share of one core that the stack sampler takes while all CPUs are busy
     Sampler(Repetition),
     /// ns a sample at 15 and at 100 frames without frame pointers, and unwind tables against `.eh_frame`
     Unwind(Repetition),
+    /// Memory while processes, programs and libraries come and go and the host is profiled: does it grow?
+    Churn {
+        /// How long
+        #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
+        minutes: u64,
+    },
+    /// What nginx under wrk loses: requests a second on loopback, without and with the daemon
+    Nginx(Repetition),
+    /// How long the daemon takes to answer what a dashboard asks, with 200 containers
+    Api {
+        /// How often each question is asked
+        #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+    },
     /// Resident and kernel memory, with and without 100 idle cgroups
     Memory,
     /// History: samples a second, bytes a sample, bytes written a day, memory, and questions; no load and no root
@@ -104,10 +127,17 @@ fn main() -> Result<()> {
         Bench::Syscalls(asked) => family::syscall(asked.rounds, asked.duration()),
         Bench::Irqs(asked) => family::irq(asked.rounds, asked.duration()),
         Bench::Offcpu(asked) => {
-            offcpu::bench(asked.load, asked.repetition.rounds, asked.repetition.duration())
+            offcpu::waits(asked.load, asked.repetition.rounds, asked.repetition.duration())
         }
+        Bench::Wakeups(asked) => {
+            offcpu::wakers(asked.load, asked.repetition.rounds, asked.repetition.duration())
+        }
+        Bench::Weights(asked) => weight::bench(asked.rounds, asked.duration()),
         Bench::Sampler(asked) => sampler::bench(asked.rounds, asked.duration()),
         Bench::Unwind(asked) => unwind::bench(asked.rounds, asked.duration()),
+        Bench::Churn { minutes } => churn::bench(minutes),
+        Bench::Nginx(asked) => nginx::bench(asked.rounds, asked.duration()),
+        Bench::Api { rounds } => api::bench(rounds),
         Bench::Memory => memory::bench(),
     }
 }

@@ -10,6 +10,11 @@ impl Samples {
         self.0.push(value);
     }
 
+    /// Adds one measurement if there is one.
+    pub fn extend(&mut self, value: Option<f64>) {
+        self.0.extend(value);
+    }
+
     /// The middle value, or the mean of the two; `None` without measurements.
     pub fn median(&self) -> Option<f64> {
         let mut sorted = self.0.clone();

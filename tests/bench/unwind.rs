@@ -6,7 +6,8 @@ use std::thread::{available_parallelism, sleep, spawn};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use cgscope_tests::bpf::StatsGuard;
+use cgscope_tests::bpf::{StatsGuard, programs_of};
+use cgscope_tests::peer::AttachedPeer;
 use cgscope_tests::{Daemon, run_captured, workspace_root};
 
 use crate::sampler::sampler_runs;
@@ -15,6 +16,10 @@ use crate::table::{Samples, ratio};
 /// Frames of `chain` beside those of its argument: its own functions, `main`, and three that call it.
 const OTHER_FRAMES: u32 = 11;
 const DEPTHS: [u32; 2] = [15, 100];
+/// What is beside a walk: a program that only counts its samples, with the clock reads of the measurement.
+const BARE: &str = "profile:hz:499 { @ = count(); }";
+/// What the kernel's own walk by frame pointers costs, which here finds one caller or none.
+const BY_FRAME_POINTERS: &str = "profile:hz:499 { @[ustack(perf, 127)] = count(); }";
 /// Fewer samples than this say nothing about the price of one.
 const FEWEST_SAMPLES: u64 = 200;
 
@@ -30,7 +35,11 @@ pub fn bench(rounds: u32, duration: Duration) -> Result<()> {
     // Room for everything, so that nothing is left out of the comparison.
     let daemon = Daemon::start(&["--unwind-table-size", "256M"])?;
     let mut ns_per_sample = DEPTHS.map(|_| Samples::default());
+    let mut ns_of_peers = [BARE, BY_FRAME_POINTERS].map(|_| Samples::default());
     for round in 0..rounds {
+        for (script, samples) in [BARE, BY_FRAME_POINTERS].iter().zip(&mut ns_of_peers) {
+            samples.push(peer_ns(script, &chain, DEPTHS[0], duration)?);
+        }
         for (depth, samples) in DEPTHS.iter().zip(&mut ns_per_sample) {
             eprintln!("round {} of {rounds}: {depth} frames", round + 1);
             samples.push(ns_at(&daemon, &chain, *depth, duration)?);
@@ -40,6 +49,8 @@ pub fn bench(rounds: u32, duration: Duration) -> Result<()> {
     for (depth, samples) in DEPTHS.iter().zip(&ns_per_sample) {
         println!("{depth:>3} frames, ns a sample          {}", samples.summary(0));
     }
+    println!("bpftrace, a count, ns a sample      {}", ns_of_peers[0].summary(0));
+    println!("bpftrace, ustack, ns a sample       {}", ns_of_peers[1].summary(0));
     println!(
         "{} frames / {} frames            {}\n",
         DEPTHS[1],
@@ -49,12 +60,32 @@ pub fn bench(rounds: u32, duration: Duration) -> Result<()> {
     tables(&daemon)
 }
 
+fn loads(chain: &PathBuf, depth: u32) -> Result<Vec<Load>> {
+    let argument = (depth - OTHER_FRAMES).to_string();
+    (0..available_parallelism()?.get()).map(|_| Load::start(chain, &argument)).collect()
+}
+
+/// ns a sample of a script under the same load.
+fn peer_ns(script: &str, chain: &PathBuf, depth: u32, duration: Duration) -> Result<f64> {
+    // The peer first: beside a load of that priority it was not ready after 10 s.
+    let peer = AttachedPeer::start("bpftrace", &["-e", script])?;
+    let _load = loads(chain, depth)?;
+    let _stats = StatsGuard::enable()?;
+    let sums = || -> Result<(u64, u64)> {
+        let programs = programs_of(peer.pid())?;
+        Ok(programs.iter().fold((0, 0), |(ns, n), p| (ns + p.run_time_ns, n + p.run_cnt)))
+    };
+    let (time_before_ns, runs_before) = sums()?;
+    sleep(duration);
+    let (time_ns, runs) = sums()?;
+    let runs = runs - runs_before;
+    ensure!(runs >= FEWEST_SAMPLES, "{runs} samples of {script}");
+    Ok((time_ns - time_before_ns) as f64 / runs as f64)
+}
+
 /// ns a sample while every CPU runs a stack of so many frames.
 fn ns_at(daemon: &Daemon, chain: &PathBuf, depth: u32, duration: Duration) -> Result<f64> {
-    let argument = (depth - OTHER_FRAMES).to_string();
-    let _load: Vec<Load> = (0..available_parallelism()?.get())
-        .map(|_| Load::start(chain, &argument))
-        .collect::<Result<_>>()?;
+    let _load = loads(chain, depth)?;
     let recording_s = duration.as_secs() + 2;
     let url = daemon.url();
     let recording = spawn(move || {

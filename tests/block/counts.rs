@@ -4,10 +4,10 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use cgscope_tests::disk::{Disk, Statistics};
 use cgscope_tests::{Container, ContainerOptions, Daemon};
 use serde_json::Value;
 
-use crate::disk::{Disk, Statistics};
 use crate::locked_file::LockedFile;
 use crate::series::{Series, read_until};
 use crate::watch::{Doubt, Watch};

@@ -5,9 +5,9 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cgscope_tests::disk::Disk;
 use cgscope_tests::{ContainerOptions, Daemon, peer};
 
-use crate::disk::Disk;
 use crate::series::{label, read_until};
 use crate::watch::Watch;
 use crate::{ALONE, PATIENCE};

@@ -2,10 +2,12 @@
 //!
 //! On a loop device with a file system without a journal, both made for the test: nobody else uses it, so every number is exact.
 
+mod audit;
+mod contention;
 mod counts;
-mod disk;
 mod latency;
 mod locked_file;
+mod outliers;
 mod owner;
 mod series;
 mod watch;

@@ -3,10 +3,10 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use cgscope_tests::disk::Disk;
 use cgscope_tests::{Container, ContainerOptions, Daemon};
 
 use crate::ALONE;
-use crate::disk::Disk;
 use crate::series::{Series, label, read_until};
 use crate::watch::Watch;
 

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use cgscope_tests::disk::Statistics;
 use cgscope_tests::{Daemon, wait_until};
-
-use crate::disk::Statistics;
 
 /// One reading of the exposition.
 pub struct Series(String);

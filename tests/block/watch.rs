@@ -7,9 +7,8 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cgscope_tests::disk::{Disk, Statistics};
 use cgscope_tests::{Daemon, TracepointCount, bpf::StatsGuard};
-
-use crate::disk::{Disk, Statistics};
 
 /// More than any run has shown, 15; with many a comparison would say little.
 const MOST_MISSED: u64 = 100;

@@ -12,11 +12,12 @@ use serde_json::Value;
 use crate::running::Running;
 
 /// Commands that answer in JSON, with the members they must have.
-const COMMANDS: [(&[&str], &[&str]); 5] = [
+const COMMANDS: [(&[&str], &[&str]); 6] = [
     (&["top", "--once"], &["at", "span_ns", "containers"]),
     (&["latency", "--duration", "2s"], &["about", "at", "span_ns", "distributions"]),
     (&["states", "--duration", "2s"], &["about", "at", "span_ns", "activity"]),
     (&["containers"], &["at", "span_ns", "containers"]),
+    (&["outliers", "--duration", "2s"], &["at", "span_ns", "total", "outliers"]),
     (&["doctor"], &["doctor", "probes"]),
 ];
 
@@ -89,9 +90,14 @@ fn anyone_may_ask_the_daemon() -> Result<()> {
     let burner = Container::run("anyone", &["burn", "--seconds", "60"])?;
     let daemon = Daemon::start(&[])?;
     let address = daemon.address();
-    for line in
-        ["top --once", "containers", "latency --duration 1s", "states --duration 1s", "doctor"]
-    {
+    for line in [
+        "top --once",
+        "containers",
+        "latency --duration 1s",
+        "states --duration 1s",
+        "outliers --duration 1s",
+        "doctor",
+    ] {
         let arguments: Vec<&str> = line.split(' ').chain(["--address", &address]).collect();
         let output = as_nobody(&arguments)?;
         assert_eq!(output.status, Some(0), "{line}: {output:?}");

@@ -34,7 +34,7 @@ fn every_hook_in_use_is_named() -> Result<()> {
         let check = checks.get(&format!("program {name}")).with_context(|| name.to_owned())?;
         assert_eq!(check["status"], "ok", "{check}");
         let detail = check["detail"].as_str().context("a detail")?;
-        let is_hook = ["tp_btf ", "raw_tp ", "iter ", "perf_event ", "on demand "]
+        let is_hook = ["tp_btf ", "raw_tp ", "tracepoint ", "iter ", "perf_event ", "on demand "]
             .iter()
             .any(|kind| detail.starts_with(kind) && detail.len() > kind.len());
         assert!(is_hook, "{name}: {detail}");

@@ -12,7 +12,8 @@ fn an_unknown_container_is_told_with_the_nearest() -> Result<()> {
     let container = Container::run("lookup", &["burn", "--seconds", "60"])?;
     let daemon = Daemon::start(&[])?;
     let misspelt = container.name().replace("lookup", "lokup");
-    for command in ["top --once", "latency", "states", "flamegraph -o -", "containers"] {
+    for command in ["top --once", "latency", "states", "flamegraph -o -", "outliers", "containers"]
+    {
         let arguments: Vec<&str> = command.split(' ').chain(["--container", &misspelt]).collect();
         let output = daemon.cli(&arguments)?;
         assert_refused(&output, 4, &[&misspelt, container.name()]);

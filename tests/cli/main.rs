@@ -10,6 +10,7 @@ mod lookup;
 mod output_file;
 mod pprof;
 mod running;
+mod selftest;
 mod taken;
 mod types;
 mod unprivileged;

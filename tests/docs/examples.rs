@@ -34,11 +34,14 @@ fn is_ours(text: &str) -> bool {
     text.strip_prefix("sudo ").unwrap_or(text).starts_with("cgscope ")
 }
 
+/// The commands whose help has examples that are run; `selftest` takes longer than all of them.
+pub const COMMANDS: [&str; 9] =
+    ["run", "top", "latency", "states", "flamegraph", "diff", "outliers", "containers", "doctor"];
+
 /// Those in the `--help` of each command.
 pub fn of_help() -> Result<Vec<Example>> {
     let mut examples = Vec::new();
-    for command in ["run", "top", "latency", "states", "flamegraph", "diff", "containers", "doctor"]
-    {
+    for command in COMMANDS {
         let help = cli(&[command, "--help"])?.stdout;
         let (_, shown) = help.split_once("Example").context("every help has an example")?;
         let lines = shown.lines().filter(|line| is_ours(line));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use cgscope_tests::{
-    Container, cgscope_binary, cli_command, run_captured, scratch_dir, wait_until,
+    Container, Daemon, cgscope_binary, cli_command, run_captured, scratch_dir, wait_until,
 };
 use tempfile::TempDir;
 
@@ -21,11 +21,27 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct Stage {
     container: Container,
     directory: TempDir,
+    /// A daemon that has kept some of the past, for those who ask for it.
+    keeper: Option<Daemon>,
 }
 
 impl Stage {
     pub fn new(container: Container) -> Result<Self> {
-        Ok(Self { container, directory: TempDir::with_prefix_in("examples-", scratch_dir())? })
+        let directory = TempDir::with_prefix_in("examples-", scratch_dir())?;
+        Ok(Self { container, directory, keeper: None })
+    }
+
+    /// Where a daemon listens that has kept the last twenty seconds.
+    fn keeper(&mut self) -> Result<String> {
+        if self.keeper.is_none() {
+            let daemon = Daemon::start(&["--keep-profiles", "99"])?;
+            wait_until("the past", Duration::from_secs(60), || {
+                let windows = daemon.scrape()?.sum("cgscope_own_profiles_windows_total", &[]);
+                Ok((windows >= 2.0).then_some(()))
+            })?;
+            self.keeper = Some(daemon);
+        }
+        Ok(self.keeper.as_ref().context("it was just started")?.address())
     }
 
     /// What the example reads and nobody wrote yet: a recording in the format of its ending.
@@ -54,6 +70,9 @@ impl Stage {
                 "--container" => words[at] = self.container.name().to_owned(),
                 "--pid" => words[at] = self.container.host_pid()?.to_string(),
                 "--duration" => "1s".clone_into(&mut words[at]),
+                // Of what the daemon of this stage has kept.
+                "--start" | "--against" => "-15s".clone_into(&mut words[at]),
+                "--end" => "-12s".clone_into(&mut words[at]),
                 // Another daemon of this machine may listen on the usual port.
                 "--listen" => "127.0.0.1:0".clone_into(&mut words[at]),
                 _ if words[at].starts_with("container:") => {
@@ -77,11 +96,14 @@ pub fn run(stage: &mut Stage, example: &Example) -> Result<()> {
     }
 }
 
-fn run_to_its_end(stage: &Stage, mut words: Vec<String>) -> Result<()> {
-    let takes_time = ["latency", "states", "flamegraph", "diff"].contains(&words[0].as_str());
+fn run_to_its_end(stage: &mut Stage, mut words: Vec<String>) -> Result<()> {
+    let takes_time =
+        ["latency", "states", "flamegraph", "diff", "outliers"].contains(&words[0].as_str());
     let has = |words: &[String], flag: &str| words.iter().any(|word| word == flag);
     let is_help = has(&words, "--help");
-    if takes_time && !has(&words, "--duration") && !is_help {
+    if has(&words, "--start") {
+        words.extend(["--address".to_owned(), stage.keeper()?]);
+    } else if takes_time && !has(&words, "--duration") && !is_help {
         words.extend(["--duration".to_owned(), "1s".to_owned()]);
     }
     if words[0] == "diff" && !is_help {

@@ -105,6 +105,14 @@ pub fn owned_program_ids(pid: u32) -> Result<BTreeSet<u32>> {
     ids_in_fdinfo(pid, "prog_id:")
 }
 
+/// The ids of the links that a process holds: what attaches its programs.
+///
+/// # Errors
+/// When the process is gone.
+pub fn owned_link_ids(pid: u32) -> Result<BTreeSet<u32>> {
+    ids_in_fdinfo(pid, "link_id:")
+}
+
 /// Ids of programs, maps and links. The kernel counts up, so an id that is gone does not come back soon.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Objects {
@@ -125,7 +133,7 @@ impl Objects {
         Ok(Self {
             programs: owned_program_ids(pid)?,
             maps: maps_of(pid)?.into_iter().map(|map| map.id).collect(),
-            links: ids_in_fdinfo(pid, "link_id:")?,
+            links: owned_link_ids(pid)?,
         })
     }
 

@@ -49,7 +49,8 @@ pub fn run_checked(command: &mut Command) -> Result<String> {
     Ok(captured.stdout.trim_end().to_owned())
 }
 
-/// Asks `ready` every 5 ms until it answers `Some`, for at most `patience`.
+/// Asks `ready` every 5 ms until it answers `Some`, for at most `patience`; where `CGSCOPE_TEST_SLOWNESS` says that this machine is
+/// so many times slower (a translated one), for as many times that.
 ///
 /// # Errors
 /// When `patience` is over (the message names `what`), or as soon as `ready` fails.
@@ -58,6 +59,8 @@ pub fn wait_until<T>(
     patience: Duration,
     mut ready: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
+    let slowness = std::env::var("CGSCOPE_TEST_SLOWNESS").ok().and_then(|text| text.parse().ok());
+    let patience = patience * slowness.unwrap_or(1);
     let start = Instant::now();
     loop {
         if let Some(value) = ready()? {

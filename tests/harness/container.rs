@@ -1,7 +1,8 @@
 //! Real containers: podman and runc start a fixture in its own cgroups, and dropping the handle removes it.
 //!
-//! Every container of ours is named `cgscope-test-<pid>-<start time>-<number>-<name>` after the process that made it,
-//! so that what a crashed run left behind is told from what another run is using, and only the former is removed.
+//! Every container of ours has a label `cgscope-test=<pid>-<start time>` after the process that made it, so that what a
+//! crashed run left behind is told from what another run is using, and only the former is removed. Its name begins so too,
+//! unless a short one is asked for.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -24,6 +25,7 @@ use crate::require_root;
 use crate::truth::process_start_ticks;
 
 const NAME_PREFIX: &str = "cgscope-test-";
+const LABEL: &str = "cgscope-test";
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// How long the last lines of an ended container may take to reach its log.
 const LOG_DELAY: Duration = Duration::from_millis(500);
@@ -32,6 +34,7 @@ const LOG_DELAY: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Default)]
 pub struct ContainerOptions {
     arguments: Vec<String>,
+    has_short_name: bool,
 }
 
 impl ContainerOptions {
@@ -59,6 +62,13 @@ impl ContainerOptions {
         self.argument(&format!("--volume={}:{inside}", host.display()))
     }
 
+    /// Named as people name containers, `NAME-PID`: for pages that are looked at. Two of one name cannot be.
+    #[must_use]
+    pub fn short_name(mut self) -> Self {
+        self.has_short_name = true;
+        self
+    }
+
     /// Any other option of `podman create`.
     #[must_use]
     pub fn argument(mut self, argument: &str) -> Self {
@@ -79,11 +89,16 @@ impl ContainerOptions {
         remove_leftovers_once()?;
         let program = command.first().context("a container needs a command")?;
         let image = image_name()?;
-        let name = unique_name(name)?;
+        let name = if self.has_short_name {
+            format!("{name}-{}", std::process::id())
+        } else {
+            unique_name(name)?
+        };
         let log_path = scratch_dir().join(format!("{name}.log"));
         let id = run_checked(
             podman()
                 .args(["create", "--name", &name, "--network=none", "--log-driver=k8s-file"])
+                .arg(format!("--label={LABEL}={}", maker()?))
                 .args(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"])
                 .arg(format!("--log-opt=path={}", log_path.display()))
                 .args(&self.arguments)
@@ -311,10 +326,14 @@ fn remove(name: &str) -> Result<()> {
 
 fn unique_name(suffix: &str) -> Result<String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let pid = std::process::id();
-    let start_ticks = process_start_ticks(pid)?;
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    Ok(format!("{NAME_PREFIX}{pid}-{start_ticks}-{number}-{suffix}"))
+    Ok(format!("{NAME_PREFIX}{}-{number}-{suffix}", maker()?))
+}
+
+/// This process: its id and when it started, because ids come again.
+fn maker() -> Result<String> {
+    let pid = std::process::id();
+    Ok(format!("{pid}-{}", process_start_ticks(pid)?))
 }
 
 fn remove_leftovers_once() -> Result<()> {
@@ -329,12 +348,13 @@ fn remove_leftovers_once() -> Result<()> {
 /// # Errors
 /// When podman cannot list or remove them.
 pub fn remove_leftovers() -> Result<()> {
-    let filter = format!("name=^{NAME_PREFIX}");
-    let names =
-        run_checked(podman().args(["ps", "--all", "--format", "{{.Names}}", "--filter", &filter]))?;
-    for name in names.lines() {
-        // Without our numbers in it, someone else chose the name.
-        if let Some((pid, start_ticks)) = maker_of(name)
+    let filter = format!("label={LABEL}");
+    let format = format!("{{{{.Names}}}} {{{{index .Labels \"{LABEL}\"}}}}");
+    let rows =
+        run_checked(podman().args(["ps", "--all", "--format", &format, "--filter", &filter]))?;
+    for (name, maker) in rows.lines().filter_map(|row| row.split_once(' ')) {
+        // Without our numbers in it, someone else chose the label.
+        if let Some((pid, start_ticks)) = numbers_of(maker)
             && process_start_ticks(pid).ok() != Some(start_ticks)
         {
             remove(name)?;
@@ -343,10 +363,10 @@ pub fn remove_leftovers() -> Result<()> {
     Ok(())
 }
 
-/// The process id and start time of the process that made the container called `name`.
-fn maker_of(name: &str) -> Option<(u32, u64)> {
-    let mut fields = name.strip_prefix(NAME_PREFIX)?.split('-');
-    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+/// The process id and start time in what [`maker`] wrote.
+fn numbers_of(maker: &str) -> Option<(u32, u64)> {
+    let (pid, start_ticks) = maker.split_once('-')?;
+    Some((pid.parse().ok()?, start_ticks.parse().ok()?))
 }
 
 /// The lines of one stream in a log of conmon: `TIME STREAM F|P TEXT`, where `P` is a part of a line.

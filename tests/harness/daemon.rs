@@ -51,9 +51,19 @@ impl Daemon {
     /// # Panics
     /// When not run as root, or the binary is missing.
     pub fn start(flags: &[&str]) -> Result<Self> {
+        Self::start_at(free_port()?, flags)
+    }
+
+    /// The same on a port that is given: where an earlier one listened, for those who wait for it to come back.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_at(port: u16, flags: &[&str]) -> Result<Self> {
         require_root();
         let directory = TempDir::with_prefix_in("daemon-", scratch_dir())?;
-        let port = free_port()?;
         let log = File::create(directory.path().join("log"))?;
         let child = Command::new(cgscope_binary())
             .args(["run", "--listen", &format!("127.0.0.1:{port}")])
@@ -80,6 +90,11 @@ impl Daemon {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Where it listens.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `127.0.0.1:PORT`.

@@ -17,10 +17,12 @@
 //! ```
 
 pub mod bpf;
+pub mod churn;
 pub mod cli;
 mod command;
 pub mod container;
 pub mod daemon;
+pub mod disk;
 mod fixture;
 mod folded;
 mod image;
@@ -31,7 +33,7 @@ mod pause;
 pub mod peer;
 mod plain_cgroup;
 mod pprof;
-mod protobuf;
+pub mod protobuf;
 mod scrape;
 mod trace;
 mod tracepoint_count;

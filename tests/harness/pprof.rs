@@ -18,6 +18,10 @@ pub struct Pprof {
     pub comments: Vec<String>,
     /// Nanoseconds between two samples.
     pub period: u64,
+    /// When it begins, since 1970.
+    pub time_nanos: u64,
+    /// How long it is.
+    pub duration_nanos: u64,
 }
 
 /// A sample.
@@ -99,6 +103,8 @@ impl Pprof {
             comments: comments.collect::<Result<_>>()?,
             samples,
             period: one(&profile, 12),
+            time_nanos: one(&profile, 9),
+            duration_nanos: one(&profile, 10),
         })
     }
 

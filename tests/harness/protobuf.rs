@@ -1,4 +1,4 @@
-//! The wire format of protobuf, walked by hand: a reader that shares nothing with the writer of pprof.
+//! The wire format of protobuf, walked by hand: a reader that shares nothing with our writers.
 //!
 //! Source: <https://protobuf.dev/programming-guides/encoding/>. For tests: what is malformed panics.
 
@@ -7,7 +7,7 @@
 pub struct Field {
     /// Its number in the schema.
     pub number: u32,
-    /// The number it holds, if it is one.
+    /// The number it holds, if it is one; of 64 bits of fixed length, as they are.
     pub value: u64,
     /// The bytes it holds, if it has a length.
     pub bytes: Vec<u8>,
@@ -32,13 +32,18 @@ pub fn fields(mut rest: &[u8]) -> Vec<Field> {
         let number = u32::try_from(tag >> 3).unwrap();
         let (value, bytes) = match tag & 7 {
             0 => (varint(&mut rest), vec![]),
+            1 => {
+                let (bytes, after) = rest.split_first_chunk::<8>().unwrap();
+                rest = after;
+                (u64::from_le_bytes(*bytes), vec![])
+            }
             2 => {
                 let length = varint(&mut rest) as usize;
                 let (bytes, after) = rest.split_at(length);
                 rest = after;
                 (0, bytes.to_vec())
             }
-            other => panic!("no field of profile.proto has wire type {other}"),
+            other => panic!("none of the schemas that are read has wire type {other}"),
         };
         fields.push(Field { number, value, bytes });
     }

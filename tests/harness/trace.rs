@@ -28,6 +28,8 @@ pub struct TraceEvent {
     pub name: String,
     /// `name=value` by blanks, as the kernel prints it.
     pub fields: String,
+    /// The thread.
+    pub tid: u32,
 }
 
 impl TraceEvent {
@@ -55,6 +57,18 @@ impl Trace {
     /// # Errors
     /// When tracefs cannot be mounted or lacks such an event.
     pub fn start(tids: &[u32], events: &[&str]) -> Result<Self> {
+        Self::begin(tids, events, false)
+    }
+
+    /// The same, with the threads and processes that they make from now on.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with_children(tids: &[u32], events: &[&str]) -> Result<Self> {
+        Self::begin(tids, events, true)
+    }
+
+    fn begin(tids: &[u32], events: &[&str], is_with_children: bool) -> Result<Self> {
         let mount = TempDir::with_prefix_in("tracefs-", scratch_dir())?;
         run_checked(Command::new("mount").args(["-t", "tracefs", "tracefs"]).arg(mount.path()))?;
         let instance = mount.path().join(format!("instances/cgscope-test-{}", std::process::id()));
@@ -63,6 +77,7 @@ impl Trace {
         trace.set("buffer_size_kb", BUFFER_KIB)?;
         trace.set("trace_clock", "mono")?;
         let tids: Vec<String> = tids.iter().map(u32::to_string).collect();
+        trace.set("options/event-fork", if is_with_children { "1" } else { "0" })?;
         trace.set("set_event_pid", &tids.join(" "))?;
         for event in events {
             trace.set(&format!("events/{event}/enable"), "1")?;
@@ -132,11 +147,14 @@ fn event(line: &str) -> Option<TraceEvent> {
         word.ends_with(':') && word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit())
     };
     let instant = line.split_whitespace().find(is_instant)?;
-    let (_, rest) = line.split_once(instant)?;
+    let (head, rest) = line.split_once(instant)?;
+    let (thread, _) = head.split_once('[')?;
+    let (_, tid) = thread.trim_end().rsplit_once('-')?;
     let (name, fields) = rest.trim_start().split_once(':')?;
     Some(TraceEvent {
         at_s: instant.trim_end_matches(':').parse().ok()?,
         name: name.to_owned(),
         fields: fields.trim().to_owned(),
+        tid: tid.parse().ok()?,
     })
 }

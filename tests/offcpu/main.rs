@@ -9,6 +9,7 @@ mod formats;
 mod lasting;
 mod recording;
 mod shares;
+mod wakeup;
 
 use anyhow::Result;
 use cgscope_tests::Daemon;

@@ -160,11 +160,13 @@ fn a_fixture_that_refuses_fails_the_start_with_its_message() {
 fn leftovers_of_dead_runs_go_and_those_of_the_living_stay() -> Result<()> {
     let living = Container::run("living", &["burn", "--seconds", "60"])?;
     // This process's id with another start time: an earlier process that had the same id.
-    let leftover = format!("cgscope-test-{}-1-0-leftover", std::process::id());
+    let leftover = format!("leftover-{}", std::process::id());
+    let label = format!("--label=cgscope-test={}-1", std::process::id());
     let created = run_captured(Command::new("podman").args([
         "create",
         "--name",
         &leftover,
+        &label,
         image_name()?,
         "true",
     ]))?;

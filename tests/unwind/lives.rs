@@ -1,7 +1,10 @@
 //! Processes that come and go while a recording runs: their first samples count as well.
 
+use std::fs;
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
-use cgscope_tests::{Daemon, Folded, Stack};
+use cgscope_tests::{Daemon, Folded, Stack, wait_until};
 
 use crate::daemon;
 use crate::program::Program;
@@ -93,4 +96,56 @@ fn short_programs_are_named() -> Result<()> {
     let path = program.path.to_str().expect("a path of ours");
     let _running = program.run(&[path])?;
     expect_named("exec", &record_host(&daemon, "forks")?, 90)
+}
+
+/// Removes a file when it goes.
+struct Removed(String);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// What a program has mapped since an earlier recording is named although it ends within this one, also code that it names as it ends.
+#[test]
+fn code_that_came_late_is_named_beyond_its_program() -> Result<()> {
+    let daemon = daemon()?;
+    let (program, library) =
+        (Program::compile("late", &[])?, Program::compile("late_library", &["-shared", "-fPIC"])?);
+    let directory = tempfile::tempdir()?;
+    let gate = directory.path().join("gate");
+    let texts = [&gate, &library.path].map(|path| path.to_str().expect("a path of ours"));
+    let running = program.run(&texts)?;
+    let pid = running.pid();
+    let _perf_map = Removed(format!("/tmp/perf-{pid}.map"));
+    let record = |seconds: u32| -> Result<Folded> {
+        let path =
+            format!("/api/v1/flamegraph?pid={pid}&duration={seconds}s&frequency=499&format=folded");
+        Folded::parse(&daemon.text(&path)?)
+    };
+    let first = record(1)?;
+    ensure!(first.count(|stack| stack.has("early")) > 100, "{first:?}");
+    fs::write(&gate, "")?;
+    wait_until("the library to be mapped", Duration::from_secs(10), || {
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps"))?;
+        Ok(maps.contains("late_library").then_some(()))
+    })?;
+    let second = record(12)?;
+    let is_gone =
+        fs::read_to_string(format!("/proc/{pid}/stat")).map_or(true, |s| s.contains(") Z "));
+    ensure!(is_gone, "it ends within the recording");
+    let of_library = second.count(|stack| stack.has("late_leaf") && stack.has("late_work"));
+    let made = second.count(|stack| stack.leaf() == "made_late_[j]");
+    let unknown: Vec<_> = second
+        .0
+        .iter()
+        .filter(|stack| stack.frames.iter().any(|frame| frame.starts_with("[unknown")))
+        .collect();
+    eprintln!("{of_library} samples in the library, {made} in its own code, of {}", second.kept());
+    ensure!(of_library > 300 && made > 200, "{second:?}");
+    let nameless: u64 = unknown.iter().map(|stack| stack.count).sum();
+    ensure!(nameless * 50 <= second.kept(), "{nameless} nameless: {unknown:?}");
+    Ok(())
 }
