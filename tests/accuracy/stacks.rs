@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, anyhow};
-use cgscope_tests::{Container, Daemon, Folded};
+use cgscope_tests::{Container, Daemon, Folded, truth};
 use serde_json::json;
 
 use crate::cpu::usage_ns;
@@ -44,7 +44,8 @@ fn shares_names_and_callers_are_right() -> Result<()> {
     Ok(())
 }
 
-/// As many samples as the container had CPU time for, in the window that the recording says it had.
+/// As many samples as the container had CPU time for, in the window that the recording says it had. While the machine's CPUs are taken
+/// away by what it runs on, there are no timers; whether the kernel's account has that time depends on the kernel.
 #[test]
 fn samples_are_as_many_as_the_time_gives() -> Result<()> {
     let daemon = daemon()?;
@@ -54,6 +55,7 @@ fn samples_are_as_many_as_the_time_gives() -> Result<()> {
         container.id()
     );
     let is_done = AtomicBool::new(false);
+    let stolen_before = truth::cpu_times(None)?.steal;
     let (usage, profile) = thread::scope(|scope| {
         let watcher = scope.spawn(|| usage_over_time(&container, &is_done));
         let profile = daemon.get(&path);
@@ -61,14 +63,16 @@ fn samples_are_as_many_as_the_time_gives() -> Result<()> {
         let usage = watcher.join().map_err(|_| anyhow!("reading the usage panicked"))?;
         Ok::<_, anyhow::Error>((usage?, profile?))
     })?;
+    // Ticks of 1/100 s.
+    let stolen_ns = (truth::cpu_times(None)?.steal - stolen_before) as f64 * 1e7;
     let number = |name: &str| profile[name].as_u64().with_context(|| name.to_owned());
     let (start_ns, length_ns) = (number("started_at_ns")?, number("duration_ns")?);
     let used_ns = usage_at(&usage, start_ns + length_ns)? - usage_at(&usage, start_ns)?;
     let expected = FREQUENCY_HZ * used_ns * 1e-9;
     let seen = number("total")? as f64;
     assert!(
-        (seen - expected).abs() <= 0.03 * expected,
-        "{seen} samples for {used_ns:.0} ns of CPU time at {FREQUENCY_HZ} Hz: expected {expected:.0}"
+        (seen - expected).abs() <= 0.03 * expected + FREQUENCY_HZ * stolen_ns * 1e-9,
+        "{seen} samples for {used_ns:.0} ns of CPU time at {FREQUENCY_HZ} Hz: expected {expected:.0}; {stolen_ns:.0} ns may be stolen"
     );
     assert_eq!(profile["lost"], json!({}), "samples lost with a ring of its usual size");
     Ok(())

@@ -23,7 +23,7 @@ pub struct BucketsAnswer {
     pub step_ns: u64,
     /// The coarsest stored points that it was made from.
     pub resolution_ns: u64,
-    /// How many series were merged.
+    /// How many series were merged: those with a point in the range.
     pub merged: usize,
     /// The smallest value of each bucket; the next bucket's is its end, and the last has none.
     pub bounds_ns: Vec<u64>,

@@ -140,7 +140,7 @@ pub async fn host_states(
 
 async fn container(served: &Served, query: &str, params: WindowParams) -> Result<Part, ApiError> {
     let duration = duration_or(params.duration, DEFAULT_DURATION)?;
-    let container = subject::find(&*served.backend, query)?;
+    let container = subject::find_soon(&*served.backend, query).await?;
     let mut window = window::recent(served.backend.live(), duration).await?;
     // One that did nothing has no samples: empty distributions say so.
     let part = window.subjects.remove(&subject::subject_of(&container)).unwrap_or_default();

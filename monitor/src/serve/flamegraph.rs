@@ -60,7 +60,7 @@ pub async fn record(
         kind,
         duration: duration_or(params.duration, DEFAULT_DURATION)?,
         frequency_hz: frequency_or(params.frequency, served.frequency_hz)?,
-        target: target(&served, params.container.as_deref(), params.pid)?,
+        target: target(&served, params.container.as_deref(), params.pid).await?,
         states,
     };
     let container = match &request.target {
@@ -129,7 +129,7 @@ fn answer(format: Format, drawn: Vec<u8>) -> Response {
     response
 }
 
-fn target(
+async fn target(
     served: &Served,
     container: Option<&str>,
     pid: Option<u32>,
@@ -142,7 +142,7 @@ fn target(
         }),
         (None, Some(pid)) => Ok(Target::Process(Tgid(pid))),
         (Some(query), None) => {
-            let container = subject::find(&*served.backend, query)?;
+            let container = subject::find_soon(&*served.backend, query).await?;
             if subject::is_recordable(&container) {
                 Ok(Target::Container(container.id.clone()))
             } else {

@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     sync::Arc,
+    time::{Duration, Instant},
 };
+
+use tokio::time::timeout;
 
 use super::{
     api::{About, ContainerRow, Measurement},
@@ -16,6 +19,9 @@ use crate::{
     kernel::ids::Tgid,
     metric::Subject,
 };
+
+/// How long a container may be without its name: two ticks, and time to read what the runtime says of it.
+const NAMED_AFTER: Duration = Duration::from_millis(2_500);
 
 /// Containers by id, with the two that the registry does not have.
 #[derive(Debug)]
@@ -59,6 +65,22 @@ pub fn find(backend: &dyn Backend, query: &str) -> Result<Arc<Container>, Backen
         }
     }
     Ok(backend.registry().find(query)?)
+}
+
+/// As [`find`], for what is measured from now on: a container that was started a moment ago has its name with the next tick or the one
+/// after, so a name that nobody has is waited for as long.
+pub async fn find_soon(backend: &dyn Backend, query: &str) -> Result<Arc<Container>, BackendError> {
+    let mut added = backend.live().subscribe();
+    let started = Instant::now();
+    loop {
+        let found = find(backend, query);
+        let left = NAMED_AFTER.saturating_sub(started.elapsed());
+        if !matches!(found, Err(BackendError::NotFound { .. })) || left.is_zero() {
+            return found;
+        }
+        // A tick, the end of patience, or ticks that were missed: each is a reason to look again.
+        let _ = timeout(left, added.recv()).await;
+    }
 }
 
 /// The subject of a container in the ticks.

@@ -125,7 +125,6 @@ async fn slow_operations_with_whose_and_where() {
     let [row] = &of_db["outliers"].as_array().unwrap()[..] else { panic!("{of_db}") };
     assert_eq!((&row["name"], &row["pid"], &row["tid"]), (&"db".into(), &7.into(), &8.into()));
     assert_eq!((&row["sector"], &row["service_ns"]), (&2_048.into(), &1_500_000.into()));
-    assert_eq!(server.json("/api/v1/outliers?kind=file").await["total"], 0);
     assert_eq!(server.refused("/api/v1/outliers?kind=disk").await.0, 400);
     assert_eq!(server.refused("/api/v1/outliers?duration=11m").await.0, 400);
     assert_eq!(server.refused("/api/v1/outliers?container=nobody").await.0, 404);

@@ -48,7 +48,7 @@ pub struct Answer {
 pub struct AnswerSeries {
     /// Its labels: all of a series, or those it is a group by.
     pub labels: Labels,
-    /// How many series it is made of.
+    /// How many series it is made of: those with a point in the range.
     pub merged: usize,
     /// A value for each step; `None` where nothing was measured.
     pub values: Vec<Option<f64>>,
@@ -81,7 +81,7 @@ pub fn evaluate(snapshot: &Snapshot, query: &Query) -> Result<Answer, QueryError
     let ids: Vec<SeriesId> = selected.iter().map(|(row, _)| row.id).collect();
     reading.read(&ids, &mut |read| sum.take(read))?;
     let coarsest = segments.iter().map(|segment| STEP_MS[segment.tier]).max();
-    let values = sum.finish(query.aggregate.unwrap_or(Aggregate::default_of(function)));
+    let (values, merged) = sum.finish(query.aggregate.unwrap_or(Aggregate::default_of(function)));
     Ok(Answer {
         kind,
         unit,
@@ -91,7 +91,7 @@ pub fn evaluate(snapshot: &Snapshot, query: &Query) -> Result<Answer, QueryError
         step_ms: grid.step_ms,
         steps: grid.steps as usize,
         resolution_ms: coarsest.unwrap_or(STEP_MS[grid.tier]),
-        series: lines(groups, values),
+        series: lines(groups, merged, values),
     })
 }
 
@@ -182,6 +182,8 @@ struct Sum<'a> {
     open: Vec<(usize, Scalars)>,
     /// Steps to use again.
     spare: Vec<Scalars>,
+    /// Which of the selected had a point in a step.
+    seen: Vec<bool>,
     lines: Lines,
 }
 
@@ -226,6 +228,7 @@ impl<'a> Sum<'a> {
             covered_ms,
             open: vec![],
             spare: vec![],
+            seen: vec![false; selected.len()],
             lines,
         }
     }
@@ -237,11 +240,13 @@ impl<'a> Sum<'a> {
             return;
         };
         let step_at = |at: u32| step_at.get(at as usize).copied().flatten();
+        let seen = &mut self.seen[series];
         match points {
             Points::Counter(points) if self.kind != Kind::Distribution => {
                 let steps = steps_of(&mut self.open, &mut self.spare, series, self.grid);
                 for (at, point) in points {
                     if let Some(step) = step_at(at) {
+                        *seen = true;
                         add(&mut steps[step], point.floats(), Summary::merge);
                     }
                 }
@@ -250,6 +255,7 @@ impl<'a> Sum<'a> {
                 let steps = steps_of(&mut self.open, &mut self.spare, series, self.grid);
                 for (at, point) in points {
                     if let Some(step) = step_at(at) {
+                        *seen = true;
                         add(&mut steps[step], point, Summary::merge);
                     }
                 }
@@ -259,6 +265,7 @@ impl<'a> Sum<'a> {
                 let line = &mut lines[self.groups.of[series]];
                 for (at, point) in points {
                     if let Some(step) = step_at(at) {
+                        *seen = true;
                         add(&mut line[step], point, Gain::merge);
                     }
                 }
@@ -290,8 +297,13 @@ impl<'a> Sum<'a> {
         }
     }
 
-    fn finish(self, how: Aggregate) -> Vec<Vec<Option<f64>>> {
-        match self.lines {
+    /// The values of each line, and of how many series it came.
+    fn finish(self, how: Aggregate) -> (Vec<Vec<Option<f64>>>, Vec<usize>) {
+        let mut merged = vec![0; self.groups.labels.len()];
+        for (&line, &seen) in self.groups.of.iter().zip(&self.seen) {
+            merged[line] += usize::from(seen);
+        }
+        let values = match self.lines {
             Lines::Each(lines) => lines,
             Lines::Together(lines) => {
                 lines.iter().map(|steps| steps.iter().map(|t| t.value(how)).collect()).collect()
@@ -305,7 +317,8 @@ impl<'a> Sum<'a> {
                     .map(|steps| steps.into_iter().zip(&self.covered_ms).map(value).collect())
                     .collect()
             }
-        }
+        };
+        (values, merged)
     }
 }
 
@@ -328,8 +341,8 @@ fn steps_of<'a>(
 }
 
 /// Those that have a value.
-fn lines(groups: Groups, values: Vec<Vec<Option<f64>>>) -> Vec<AnswerSeries> {
-    let lines = groups.labels.into_iter().zip(groups.sizes).zip(values);
+fn lines(groups: Groups, merged: Vec<usize>, values: Vec<Vec<Option<f64>>>) -> Vec<AnswerSeries> {
+    let lines = groups.labels.into_iter().zip(merged).zip(values);
     lines
         .map(|((labels, merged), values)| AnswerSeries { labels, merged, values })
         .filter(|series| series.values.iter().any(Option::is_some))

@@ -1,5 +1,7 @@
 //! A distribution over time: the buckets of each step, as heat maps draw them.
 
+use std::collections::HashSet;
+
 use super::{
     ask::{Grid, Query},
     cell::{Gains, add},
@@ -29,7 +31,7 @@ pub struct Heat {
     pub step_ms: u64,
     /// The coarsest points it was made from, ms.
     pub resolution_ms: u64,
-    /// How many series were merged.
+    /// How many series were merged: those with a point in the range.
     pub merged: usize,
     /// What each step gained; `None` where nothing was measured.
     pub steps: Gains,
@@ -58,13 +60,15 @@ pub fn heat(snapshot: &Snapshot, query: &Query) -> Result<Heat, QueryError> {
     }
     let mut steps: Gains = vec![None; grid.steps as usize];
     let ids: Vec<SeriesId> = selected.iter().map(|(row, _)| row.id).collect();
+    let mut merged = HashSet::new();
     reading.read(&ids, &mut |read| {
-        let Read::Points { stretch, points: Points::Distribution(points), .. } = read else {
+        let Read::Points { id, stretch, points: Points::Distribution(points) } = read else {
             return;
         };
         for (at, point) in points {
             let place = step_at.get(stretch).and_then(|steps| steps.get(at as usize));
             if let Some(step) = place.copied().flatten() {
+                merged.insert(id);
                 add(&mut steps[step], point, Gain::merge);
             }
         }
@@ -75,7 +79,7 @@ pub fn heat(snapshot: &Snapshot, query: &Query) -> Result<Heat, QueryError> {
         end_ms: grid.end_ms(),
         step_ms: grid.step_ms,
         resolution_ms: coarsest.unwrap_or(STEP_MS[grid.tier]),
-        merged: selected.len(),
+        merged: merged.len(),
         steps,
     })
 }

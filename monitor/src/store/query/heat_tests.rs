@@ -61,6 +61,12 @@ fn each_step_has_the_values_of_all_series_in_it_and_no_others() {
             assert_eq!(histogram.counts, truth.counts, "step {step}, {from}..{to}");
         }
     }
+    let earlier = Query {
+        start_ms: START_MS - 120_000,
+        end_ms: START_MS - 60_000,
+        ..query("cgscope_test_latency_seconds", 1)
+    };
+    assert_eq!(heat(&snapshot, &earlier).unwrap().merged, 0, "they were not there yet");
     let refusal = heat(&snapshot, &query("cgscope_test_level_bytes", 1)).unwrap_err().to_string();
     assert!(refusal.contains("no buckets"), "{refusal}");
 }
