@@ -7,6 +7,7 @@
 
 pub mod block;
 pub mod bucket;
+pub mod dns;
 pub mod drops;
 pub mod event;
 pub mod files;

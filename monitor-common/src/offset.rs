@@ -189,6 +189,10 @@ offsets! {
     socket_state: "sock" ["__sk_common.skc_state"] byte optional;
     /// Its protocol.
     socket_protocol: "sock" ["sk_protocol"] byte optional;
+    /// The port it is connected to, in network order; 0 for none.
+    socket_remote_port: "sock" ["__sk_common.skc_dport"] byte optional;
+    /// Its own port, in the order of this machine.
+    socket_local_port: "sock" ["__sk_common.skc_num"] byte optional;
     /// Its last error.
     socket_error: "sock" ["sk_err"] byte optional;
     /// The cgroup that it is charged to, always of v2; before 5.15 a tagged word.

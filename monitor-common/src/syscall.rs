@@ -45,7 +45,11 @@ impl CallClass {
     ];
 }
 
-/// The class of each system call of this architecture, a [`CallClass`] each.
+/// Calls that are counted one by one, at most.
+pub const SINGLE_CALLS: usize = 8;
+
+/// The class of each system call of this architecture: a [`CallClass`], or [`CallClass::COUNT`] and more for the calls that are counted
+/// one by one.
 pub type CallClasses = [u8; SYSCALL_LIMIT];
 
 /// What is counted per slot and CPU.
@@ -73,13 +77,35 @@ pub struct SlotSyscallLatency {
 const _: () =
     assert!(size_of::<SlotSyscallLatency>() == CallClass::COUNT * size_of::<RawHistogram>());
 
+/// What is counted per slot and CPU of the calls that are counted one by one: they are in no class here, so that none is written twice.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SlotCalls {
+    /// Calls that returned.
+    pub calls: [u64; SINGLE_CALLS],
+    /// Those of them that failed.
+    pub errors: [u64; SINGLE_CALLS],
+}
+
+const _: () = assert!(size_of::<SlotCalls>() == 128);
+
+/// The distributions of one slot and lane: how long the calls took that are counted one by one.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct SlotCallsLatency {
+    /// In their order.
+    pub histograms: [RawHistogram; SINGLE_CALLS],
+}
+
+const _: () = assert!(size_of::<SlotCallsLatency>() == SINGLE_CALLS * size_of::<RawHistogram>());
+
 /// The call that a thread is in, at `tid & thread_mask`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CallStart {
     /// Whose it is.
     pub tid: u32,
-    /// A [`CallClass`].
+    /// As in [`CallClasses`].
     pub class: u16,
     /// What it does with files, a [`crate::files::FileOperation::code`]; 0 for nothing.
     pub file_operation: u16,

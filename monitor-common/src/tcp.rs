@@ -77,11 +77,15 @@ pub enum TcpCounter {
     Abandoned,
     /// That failed with another error.
     FailedOtherwise,
+    /// Datagrams sent to port 53, of [`Self::UdpSent`]. This and the next are counted by system calls only.
+    DnsQueries,
+    /// Those of them that got an answer.
+    DnsAnswers,
 }
 
 impl TcpCounter {
     /// How many there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 18;
 }
 
 /// What is counted per slot and CPU.
@@ -93,7 +97,7 @@ pub struct SlotTcp {
     /// Sockets that came to a state on this CPU less those that left it here, by the state's number, wrapping.
     pub states: [u64; STATES],
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 4],
+    pub padding: [u64; 2],
 }
 
 const _: () = assert!(size_of::<SlotTcp>() == 256);
@@ -106,11 +110,13 @@ pub enum TcpLatency {
     Connect,
     /// The kernel's smoothed round-trip time, as each send found it.
     RoundTrip,
+    /// From a query of DNS to its answer.
+    Dns,
 }
 
 impl TcpLatency {
     /// How many distributions.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
 }
 
 /// The distributions of one slot and lane, indexed by [`TcpLatency`].

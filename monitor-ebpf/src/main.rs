@@ -17,6 +17,7 @@ mod block;
 mod cgroup;
 mod config;
 mod contention;
+mod dns;
 mod drops;
 mod event;
 mod files;

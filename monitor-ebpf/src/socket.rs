@@ -88,6 +88,18 @@ impl<R: ReadSocket> Socket<R> {
         R::at(self.0, offset!(socket_protocol))
     }
 
+    /// The port it is connected to, in network order; 0 for none.
+    #[inline(always)]
+    pub fn remote_port(self) -> u16 {
+        R::at(self.0, offset!(socket_remote_port))
+    }
+
+    /// Its own port.
+    #[inline(always)]
+    pub fn local_port(self) -> u16 {
+        R::at(self.0, offset!(socket_local_port))
+    }
+
     /// Its state, a number of TCP's.
     #[inline(always)]
     pub fn state(self) -> u32 {

@@ -15,7 +15,10 @@ use monitor_common::{
     drops::DropReason,
     offset::ABSENT,
     state::SYSCALL_LIMIT,
-    syscall::{CallClass, CallStart, SlotSyscall, SlotSyscallLatency},
+    syscall::{
+        CallClass, CallStart, SINGLE_CALLS, SlotCalls, SlotCallsLatency, SlotSyscall,
+        SlotSyscallLatency,
+    },
 };
 
 use crate::{
@@ -32,6 +35,14 @@ static SLOT_SYSCALL: Array<SlotSyscall> = Array::with_max_entries(1, BPF_F_MMAPA
 /// Distributions, at `slot * lanes + lane`, with the lanes of the `block` family.
 #[map]
 static SLOT_SYSCALL_LATENCY: Array<SlotSyscallLatency> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Counters of calls one by one, at `slot * cpus + cpu`; one entry where none was named.
+#[map]
+static SLOT_CALLS: Array<SlotCalls> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Their distributions, at `slot * lanes + lane`.
+#[map]
+static SLOT_CALLS_LATENCY: Array<SlotCallsLatency> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The call each thread is in, at `tid & thread_mask`.
 #[map]
@@ -103,36 +114,72 @@ fn on_exit(result: i64) {
         unsafe { (*place).at_ns = 0 };
     }
     files::on_exit(task, u32::from(start.file_operation), result, start.at_ns);
-    let index = start.class as usize;
-    if index >= CallClass::COUNT {
-        return;
-    }
     let slot = slot::of_current(task);
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let Some(record) = SLOT_SYSCALL.get_ptr_mut(slot * tunable!(cpus) + cpu) else { return };
-    // SAFETY: the record of this CPU, in process context with preemption off; the index is inside.
-    unsafe {
-        *(&raw mut (*record).calls).cast::<u64>().add(index) += 1;
-        if (LOWEST_ERROR..0).contains(&result) && !RESTARTS.contains(&result) {
-            *(&raw mut (*record).errors).cast::<u64>().add(index) += 1;
+    let is_shared = tunable!(block_shared_lanes) != 0;
+    let lane = if is_shared { cpu & (tunable!(block_lanes) - 1) } else { cpu };
+    let (place, lane) = (slot * tunable!(cpus) + cpu, slot * tunable!(block_lanes) + lane);
+    let class = start.class as usize;
+    let single = class.wrapping_sub(CallClass::COUNT);
+    if class < CallClass::COUNT {
+        if let Some(record) = SLOT_SYSCALL.get_ptr_mut(place) {
+            // SAFETY: the record of this CPU, in process context with preemption off; the index is inside.
+            unsafe {
+                count((&raw mut (*record).calls).cast(), class);
+                if is_error(result) {
+                    count((&raw mut (*record).errors).cast(), class);
+                }
+            }
+        }
+        if let Some(record) = SLOT_SYSCALL_LATENCY.get_ptr_mut(lane) {
+            // SAFETY: a map value; the index is inside.
+            unsafe { time((&raw mut (*record).histograms).cast(), class, &start, is_shared) };
+        }
+    } else if single < SINGLE_CALLS {
+        if let Some(record) = SLOT_CALLS.get_ptr_mut(place) {
+            // SAFETY: as above.
+            unsafe {
+                count((&raw mut (*record).calls).cast(), single);
+                if is_error(result) {
+                    count((&raw mut (*record).errors).cast(), single);
+                }
+            }
+        }
+        if let Some(record) = SLOT_CALLS_LATENCY.get_ptr_mut(lane) {
+            // SAFETY: as above.
+            unsafe { time((&raw mut (*record).histograms).cast(), single, &start, is_shared) };
         }
     }
+}
+
+#[inline(always)]
+fn is_error(result: i64) -> bool {
+    (LOWEST_ERROR..0).contains(&result) && !RESTARTS.contains(&result)
+}
+
+/// # Safety
+/// `counters` has more than `index`, and only this CPU writes it.
+#[inline(always)]
+unsafe fn count(counters: *mut u64, index: usize) {
+    // SAFETY: as for this function.
+    unsafe { *counters.add(index) += 1 };
+}
+
+/// Records how long a call took, if its beginning was seen.
+///
+/// # Safety
+/// `histograms` has more than `index`, in a map value.
+#[inline(always)]
+unsafe fn time(histograms: *mut RawHistogram, index: usize, start: &CallStart, is_shared: bool) {
     if start.at_ns == 0 {
         return;
     }
-    let is_shared = tunable!(block_shared_lanes) != 0;
-    let lane = if is_shared { cpu & (tunable!(block_lanes) - 1) } else { cpu };
-    let lanes = slot * tunable!(block_lanes) + lane;
-    let Some(record) = SLOT_SYSCALL_LATENCY.get_ptr_mut(lanes) else { return };
     // SAFETY: no arguments.
     let now_ns = unsafe { bpf_ktime_get_ns() };
     if let Some(elapsed_ns) = histogram::elapsed_ns(start.at_ns, now_ns) {
-        // SAFETY: the index is one of the record's, and the record is a map value.
-        unsafe {
-            let histograms = (&raw mut (*record).histograms).cast::<RawHistogram>();
-            histogram::record_in(histograms.add(index), elapsed_ns, is_shared);
-        }
+        // SAFETY: as for this function.
+        unsafe { histogram::record_in(histograms.add(index), elapsed_ns, is_shared) };
     }
 }
 

@@ -27,7 +27,7 @@ use monitor_common::{
 use crate::{
     atomic,
     config::{offset, tunable},
-    drops, histogram,
+    dns, drops, histogram,
     kernel::{self, Direct, Probe, pointer},
     slot,
     socket::{self, ReadSocket, Socket},
@@ -269,7 +269,7 @@ fn count(slot: u32, counter: TcpCounter, value: u64) {
 /// # Safety
 /// `record` is that of this CPU; the hook runs with preemption off.
 #[inline(always)]
-unsafe fn count_in_call(record: *mut SlotTcp, counter: TcpCounter, value: u64) {
+pub unsafe fn count_in_call(record: *mut SlotTcp, counter: TcpCounter, value: u64) {
     // SAFETY: as for this function; the index is a constant inside.
     unsafe { (*record).counters[counter as usize] += value };
 }
@@ -289,7 +289,7 @@ fn count_state(slot: u32, state: u32, value: u64) {
 
 /// Records a latency of a slot.
 #[inline(always)]
-fn record_latency(slot: u32, latency: TcpLatency, latency_ns: u64, is_shared: bool) {
+pub fn record_latency(slot: u32, latency: TcpLatency, latency_ns: u64, is_shared: bool) {
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let lane =
@@ -345,6 +345,9 @@ fn on_send<R: ReadSocket>(socket: Socket<R>, sent: i32) {
         if protocol == socket::UDP {
             count_in_call(record, TcpCounter::UdpSentBytes, sent as u64);
             count_in_call(record, TcpCounter::UdpSent, 1);
+            if dns::is_dns(socket) {
+                dns::on_send(socket, record);
+            }
             return;
         }
         count_in_call(record, TcpCounter::SentBytes, sent as u64);
@@ -366,12 +369,16 @@ fn on_receive<R: ReadSocket>(socket: Socket<R>, received: i32, flags: u32) {
     if protocol != socket::TCP && !is_udp {
         return;
     }
-    let Some(record) = record(slot_in_call(socket)) else { return };
+    let slot = slot_in_call(socket);
+    let Some(record) = record(slot) else { return };
     // SAFETY: it is that of this CPU.
     unsafe {
         if is_udp {
             count_in_call(record, TcpCounter::UdpReceivedBytes, received as u64);
             count_in_call(record, TcpCounter::UdpReceived, 1);
+            if dns::is_dns(socket) {
+                dns::on_receive(socket, slot, record);
+            }
         } else {
             count_in_call(record, TcpCounter::ReceivedBytes, received as u64);
         }
@@ -493,7 +500,7 @@ fn on_packet_drop<R: ReadSocket>(packet: *const c_void, reason: u32, receiver: *
 }
 
 #[inline(always)]
-fn now_ns() -> u64 {
+pub fn now_ns() -> u64 {
     // SAFETY: no arguments.
     unsafe { bpf_ktime_get_ns() }
 }

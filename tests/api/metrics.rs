@@ -72,6 +72,7 @@ fn help_and_type_are_what_the_reference_says() -> Result<()> {
             "cgscope_block_",
             "cgscope_tcp_",
             "cgscope_udp_",
+            "cgscope_dns_",
             "cgscope_memory_",
             "cgscope_syscall_",
             "cgscope_host_cache",

@@ -49,6 +49,13 @@ pub fn tcp(rounds: u32, duration: Duration) -> Result<()> {
     bench(&connections, &tools, "tcp_", rounds, duration)
 }
 
+/// Block I/O. `biolatency` keeps one distribution of the whole host, ours two for each container, disk and operation, and the slowest.
+pub fn block(rounds: u32, duration: Duration) -> Result<()> {
+    let reads = Load { name: "direct reads of a disk", run: direct_reads };
+    let tools = [Tool::Nothing, Tool::peer("biolatency"), Tool::Family("block")];
+    bench(&reads, &tools, "block_", rounds, duration)
+}
+
 /// By cgroup and mode, how long each page fault took: what ours keep of it.
 const FAULTS: &str = "tracepoint:exceptions:page_fault_user { @at[tid] = nsecs; } \
     software:minor-faults:1 /@at[tid]/ { @[cgroup] = hist(nsecs - @at[tid]); delete(@at[tid]); }";

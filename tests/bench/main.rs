@@ -45,6 +45,8 @@ enum Bench {
     Peers(Comparison),
     /// ns a call of the programs on sockets, and messages or connections a second under them: nothing, tcplife, tcpstates, ours
     Tcp(Repetition),
+    /// ns a call of the programs on block requests, and direct reads a second under them: nothing, biolatency, ours
+    Block(Repetition),
     /// ns a call of the programs on page faults and the page cache, and both a second under them: nothing, bpftrace, ours
     Faults(Repetition),
     /// ns a call of the programs on system calls, and calls a second under them: nothing, syscount, ours
@@ -123,6 +125,7 @@ fn main() -> Result<()> {
             run(&[Tool::Nothing, Tool::peer("cpudist"), Tool::peer("runqlat")], &asked)
         }
         Bench::Tcp(asked) => family::tcp(asked.rounds, asked.duration()),
+        Bench::Block(asked) => family::block(asked.rounds, asked.duration()),
         Bench::Faults(asked) => family::memory(asked.rounds, asked.duration()),
         Bench::Syscalls(asked) => family::syscall(asked.rounds, asked.duration()),
         Bench::Irqs(asked) => family::irq(asked.rounds, asked.duration()),

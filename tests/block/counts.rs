@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use cgscope_tests::disk::{Disk, Statistics};
-use cgscope_tests::{Container, ContainerOptions, Daemon};
+use cgscope_tests::{Container, ContainerOptions, Daemon, expect_off};
 use serde_json::Value;
 
 use crate::locked_file::LockedFile;
@@ -174,19 +174,6 @@ fn a_container_that_ended_keeps_its_operations() -> Result<()> {
 #[test]
 fn a_family_that_is_off_counts_nothing_and_takes_no_room() -> Result<()> {
     let daemon = Daemon::start(&[&ALONE[..], &["--disable", "block"]].concat())?;
-    assert!(!daemon.text("/metrics")?.contains("cgscope_block_"));
-    let probes = daemon.get("/api/v1/probes")?;
-    let maps = probes["maps"].as_array().context("maps")?;
-    let of_block = ["BLOCK_PAIRS", "PAIR_COUNTERS", "PAIR_LATENCIES", "REQUESTS", "DISPLACED"];
-    let bytes: Vec<u64> = of_block
-        .iter()
-        .map(|name| {
-            let map = maps.iter().find(|map| map["name"] == *name).context(*name)?;
-            map["bytes"].as_u64().with_context(|| map.to_string())
-        })
-        .collect::<Result<_>>()?;
-    assert!(bytes.iter().sum::<u64>() < 64 << 10, "{bytes:?}");
-    let programs = probes["programs"].as_array().context("programs")?;
-    assert!(!programs.iter().any(|program| program["family"] == "block"), "{programs:?}");
-    Ok(())
+    let maps = ["BLOCK_PAIRS", "PAIR_COUNTERS", "PAIR_LATENCIES", "REQUESTS", "DISPLACED"];
+    expect_off(&daemon, "block", &["cgscope_block_"], &maps)
 }

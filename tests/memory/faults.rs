@@ -1,7 +1,7 @@
 //! Page faults and their time, against the kernel's account of the process and the workload's own clock.
 
-use anyhow::{Context, Result};
-use cgscope_tests::{ContainerOptions, Daemon};
+use anyhow::Result;
+use cgscope_tests::{ContainerOptions, Daemon, expect_off};
 
 use crate::ALONE;
 use crate::file::written;
@@ -92,20 +92,6 @@ fn major_faults_are_those_of_the_kernel() -> Result<()> {
 #[test]
 fn a_family_that_is_off_counts_nothing_and_takes_no_room() -> Result<()> {
     let daemon = Daemon::start(&[&ALONE[..], &["--disable", "memory"]].concat())?;
-    assert!(!daemon.text("/metrics")?.contains("cgscope_memory_"));
-    let probes = daemon.get("/api/v1/probes")?;
-    let maps = probes["maps"].as_array().context("maps")?;
-    let of_family =
-        ["SLOT_MEMORY", "SLOT_MEMORY_WAITS", "FAULTS", "STALLS", "CACHE_READ", "OOM_KILLS"];
-    let bytes: Vec<u64> = of_family
-        .iter()
-        .map(|name| {
-            let map = maps.iter().find(|map| map["name"] == *name).context(*name)?;
-            map["bytes"].as_u64().with_context(|| map.to_string())
-        })
-        .collect::<Result<_>>()?;
-    assert!(bytes.iter().sum::<u64>() < 64 << 10, "{bytes:?}");
-    let programs = probes["programs"].as_array().context("programs")?;
-    assert!(!programs.iter().any(|program| program["family"] == "memory"), "{programs:?}");
-    Ok(())
+    let maps = ["SLOT_MEMORY", "SLOT_MEMORY_WAITS", "FAULTS", "STALLS", "CACHE_READ", "OOM_KILLS"];
+    expect_off(&daemon, "memory", &["cgscope_memory_"], &maps)
 }

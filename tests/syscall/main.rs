@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cgscope_tests::{Container, Daemon, PlainCgroup, Scrape, fixture_path, wait_until};
+use cgscope_tests::{Container, Daemon, PlainCgroup, Scrape, expect_off, fixture_path, wait_until};
 use serde_json::Value;
 
 /// A shell in a cgroup of its own that waits for a line, and then is `command`.
@@ -65,40 +65,92 @@ fn daemon(hook: &str) -> Result<Daemon> {
     Daemon::start(&["--enable", "syscall", "--hook", hook])
 }
 
-/// Two runs that differ only in how often they go round: what starting and ending takes is the same in both.
+/// A few rounds and many of a workload that counts its reads, failed closes and getppids: what starting and ending takes is the same
+/// in both.
+struct Rounds {
+    few: Waiting,
+    many: Waiting,
+    /// How many more there were of each.
+    more: [u64; 3],
+}
+
+impl Rounds {
+    fn run() -> Result<Self> {
+        let fixture = fixture_path("syscall_heavy")?;
+        let run = |name: &str, rounds: u64| -> Result<(Waiting, [u64; 3])> {
+            let command = format!(
+                "{} --seconds 60 --rounds {rounds} --getppid 3 --failing 2",
+                fixture.display()
+            );
+            let mut waiting = Waiting::new(name, &command)?;
+            let said = waiting.run()?;
+            let names = ["reads", "failed_closes", "getppids"];
+            let [reads, closes, getppids] = names.map(|name| number(&said, name));
+            Ok((waiting, [reads?, closes?, getppids?]))
+        };
+        let (few, fewer) = run("few", 1_000)?;
+        let (many, all) = run("many", 21_000)?;
+        let more = [0, 1, 2].map(|i| all[i] - fewer[i]);
+        ensure!(more == [20_000, 40_000, 60_000], "{more:?} is not what was asked for");
+        Ok(Self { few, many, more })
+    }
+
+    /// How much more of a metric there is of many than of few.
+    fn rise(&self, scrape: &Scrape, name: &str, label: (&str, &str)) -> u64 {
+        let value = |of: &Waiting| {
+            scrape.of(&of.cgroup.id()).sum(&format!("cgscope_syscall_{name}"), &[label])
+        };
+        (value(&self.many) - value(&self.few)) as u64
+    }
+}
+
 fn calls_are_those_that_were_made(hook: &str) -> Result<()> {
     let daemon = daemon(hook)?;
-    let fixture = fixture_path("syscall_heavy")?;
-    let run = |name: &str, rounds: u64| -> Result<(Waiting, [u64; 3])> {
-        let command =
-            format!("{} --seconds 60 --rounds {rounds} --getppid 3 --failing 2", fixture.display());
-        let mut waiting = Waiting::new(name, &command)?;
-        let said = waiting.run()?;
-        let truths =
-            [number(&said, "reads")?, number(&said, "failed_closes")?, number(&said, "getppids")?];
-        Ok((waiting, truths))
-    };
     let bystander = Waiting::new("bystander", "true")?;
-    let (few, few_truth) = run("few", 1_000)?;
-    let (many, many_truth) = run("many", 21_000)?;
-    let [reads, closes, getppids] = [0, 1, 2].map(|i| many_truth[i] - few_truth[i]);
-    assert_eq!([reads, closes, getppids], [20_000, 40_000, 60_000], "what was asked for");
-    let rise = |scrape: &Scrape, name: &str, class: &str| {
-        many.count(scrape, name, class).saturating_sub(few.count(scrape, name, class))
-    };
+    let rounds = Rounds::run()?;
+    let [reads, closes, getppids] = rounds.more;
     let (scrape, _) = daemon.next_tick()?;
-    assert_eq!(rise(&scrape, "calls_total", "read"), reads);
-    assert_eq!(rise(&scrape, "calls_total", "file"), closes);
-    assert_eq!(rise(&scrape, "errors_total", "file"), closes);
-    assert_eq!(rise(&scrape, "errors_total", "read"), 0);
-    assert_eq!(rise(&scrape, "calls_total", "other"), getppids);
+    let rise = |name: &str, class: &str| rounds.rise(&scrape, name, ("class", class));
+    assert_eq!(rise("calls_total", "read"), reads);
+    assert_eq!(rise("calls_total", "file"), closes);
+    assert_eq!(rise("errors_total", "file"), closes);
+    assert_eq!(rise("errors_total", "read"), 0);
+    assert_eq!(rise("calls_total", "other"), getppids);
     // Each has its time, but for those whose place another thread took.
     let missed = scrape.dropped("call_missed");
-    let timed = many.count(&scrape, "latency_seconds_count", "read");
-    let all = many.count(&scrape, "calls_total", "read");
+    let timed = rounds.many.count(&scrape, "latency_seconds_count", "read");
+    let all = rounds.many.count(&scrape, "calls_total", "read");
     assert!(timed <= all && timed + missed >= all, "{timed} of {all}, {missed} missed by all");
     for class in ["read", "file", "other"] {
         assert_eq!(bystander.count(&scrape, "calls_total", class), 0, "{class} of the bystander");
+    }
+    Ok(())
+}
+
+/// Those that are named have series of their own, and are in their class as before.
+#[test]
+fn single_calls_are_those_that_were_made() -> Result<()> {
+    let daemon = Daemon::start(&["--syscalls", "close,getppid"])?;
+    let rounds = Rounds::run()?;
+    let [reads, closes, getppids] = rounds.more;
+    let (scrape, _) = daemon.next_tick()?;
+    let of_class = |name: &str, class: &str| rounds.rise(&scrape, name, ("class", class));
+    let of_call =
+        |name: &str, call: &str| rounds.rise(&scrape, &format!("single_{name}"), ("call", call));
+    assert_eq!(of_call("calls_total", "close"), closes);
+    assert_eq!(of_call("errors_total", "close"), closes);
+    assert_eq!(of_call("calls_total", "getppid"), getppids);
+    assert_eq!(of_call("errors_total", "getppid"), 0);
+    assert_eq!(of_class("calls_total", "file"), closes);
+    assert_eq!(of_class("errors_total", "file"), closes);
+    assert_eq!(of_class("calls_total", "other"), getppids);
+    assert_eq!(of_class("calls_total", "read"), reads);
+    let missed = scrape.dropped("call_missed");
+    for (call, class, all) in [("close", "file", closes), ("getppid", "other", getppids)] {
+        let timed = of_call("latency_seconds_count", call);
+        assert!(timed <= all && timed + missed >= all, "{call}: {timed} of {all}, {missed} missed");
+        let in_class = of_class("latency_seconds_count", class);
+        assert!(in_class >= timed, "{call}: {timed} by itself, {in_class} in its class");
     }
     Ok(())
 }
@@ -134,14 +186,7 @@ fn who_is_not_asked_for_counts_nothing_and_takes_no_room() -> Result<()> {
     wait_until("the container", Duration::from_secs(10), || {
         Ok(daemon.text("/metrics")?.contains(container.id()).then_some(()))
     })?;
-    assert!(!daemon.text("/metrics")?.contains("cgscope_syscall_"));
-    let probes = daemon.get("/api/v1/probes")?;
-    let maps = probes["maps"].as_array().context("maps")?;
-    for name in ["SLOT_SYSCALL", "SLOT_SYSCALL_LATENCY", "CALLS"] {
-        let map = maps.iter().find(|map| map["name"] == name).context(name)?;
-        assert!(map["bytes"].as_u64().context("bytes")? < 64 << 10, "{map}");
-    }
-    let programs = probes["programs"].as_array().context("programs")?;
-    assert!(!programs.iter().any(|program| program["family"] == "syscall"), "{programs:?}");
-    Ok(())
+    let maps =
+        ["SLOT_SYSCALL", "SLOT_SYSCALL_LATENCY", "SLOT_CALLS", "SLOT_CALLS_LATENCY", "CALLS"];
+    expect_off(&daemon, "syscall", &["cgscope_syscall_"], &maps)
 }

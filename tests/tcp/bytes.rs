@@ -1,7 +1,7 @@
 //! Bytes and datagrams, to the last one, for whose they are.
 
-use anyhow::{Context, Result};
-use cgscope_tests::{Container, Daemon, Scrape, Subject};
+use anyhow::Result;
+use cgscope_tests::{Container, Daemon, Scrape, Subject, expect_off};
 use serde_json::Value;
 
 use crate::ALONE;
@@ -128,20 +128,7 @@ fn round_trips_are_those_of_the_kernel() -> Result<()> {
 #[test]
 fn a_family_that_is_off_counts_nothing_and_takes_no_room() -> Result<()> {
     let daemon = Daemon::start(&[&ALONE[..], &["--disable", "tcp"]].concat())?;
-    let exposed = daemon.text("/metrics")?;
-    assert!(!exposed.contains("cgscope_tcp_") && !exposed.contains("cgscope_udp_"));
-    let probes = daemon.get("/api/v1/probes")?;
-    let maps = probes["maps"].as_array().context("maps")?;
-    let of_family = ["SLOT_TCP", "SLOT_TCP_LATENCIES", "CONNECTIONS", "PACKET_DROPS"];
-    let bytes: Vec<u64> = of_family
-        .iter()
-        .map(|name| {
-            let map = maps.iter().find(|map| map["name"] == *name).context(*name)?;
-            map["bytes"].as_u64().with_context(|| map.to_string())
-        })
-        .collect::<Result<_>>()?;
-    assert!(bytes.iter().sum::<u64>() < 64 << 10, "{bytes:?}");
-    let programs = probes["programs"].as_array().context("programs")?;
-    assert!(!programs.iter().any(|program| program["family"] == "tcp"), "{programs:?}");
-    Ok(())
+    let series = ["cgscope_tcp_", "cgscope_udp_", "cgscope_dns_"];
+    let maps = ["SLOT_TCP", "SLOT_TCP_LATENCIES", "CONNECTIONS", "PACKET_DROPS", "DNS_SOCKETS"];
+    expect_off(&daemon, "tcp", &series, &maps)
 }

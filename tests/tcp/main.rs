@@ -4,6 +4,7 @@
 
 mod bytes;
 mod connections;
+mod dns;
 mod losses;
 mod peers;
 mod wire;

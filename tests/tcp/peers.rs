@@ -24,14 +24,19 @@ pub struct Peers {
 impl Peers {
     /// Starts both; the client waits until [`Self::begin`].
     pub fn start(server: &[&str], client: &[&str]) -> Result<Self> {
+        Self::start_at(PORT, server, client)
+    }
+
+    /// The same at another port.
+    pub fn start_at(port: &str, server: &[&str], client: &[&str]) -> Result<Self> {
         let gate = TempDir::with_prefix_in("gate-", scratch_dir())?;
         let fixed = ["net_peer", "--seconds", "300"];
         // Another run may have replaced the image by one without it.
         let options = ContainerOptions::new()
             .bind(gate.path(), "/gate")
             .bind(&fixture_path("net_peer")?, "/bin/net_peer");
-        let server = options.run("server", &[&fixed[..], &["--listen", PORT], server].concat())?;
-        let gated = ["--gate", "/gate/open", "--port", PORT];
+        let server = options.run("server", &[&fixed[..], &["--listen", port], server].concat())?;
+        let gated = ["--gate", "/gate/open", "--port", port];
         let client = options.run("client", &[&fixed[..], &gated, client].concat())?;
         wire::connect(&client, &server)?;
         Ok(Self { server, client, gate })

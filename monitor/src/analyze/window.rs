@@ -3,7 +3,11 @@
 //! Contract: a counter that is there at the end only counts from 0 (its subject was born in between); one that is there at
 //! the start only is gone with its subject and left out.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::metric::{Descriptor, Histogram, LabelValues, Subject, Tick, Value, WallTimeNs};
 
@@ -55,13 +59,23 @@ pub enum Change {
 impl Window {
     /// From an earlier and a later tick.
     pub fn between(first: &Tick, last: &Tick) -> Self {
-        let mut before: std::collections::HashMap<_, _> = first
+        Self::of_some(first, last, |_| true)
+    }
+
+    /// From an earlier and a later tick, of one subject alone: what the others did is not even looked up.
+    pub fn of_one(first: &Tick, last: &Tick, subject: &Subject) -> Self {
+        Self::of_some(first, last, |other| other == subject)
+    }
+
+    fn of_some(first: &Tick, last: &Tick, is_wanted: impl Fn(&Subject) -> bool) -> Self {
+        let mut before: HashMap<_, _> = first
             .samples
             .iter()
+            .filter(|sample| is_wanted(&sample.subject))
             .map(|s| ((s.metric.name, &s.subject, &s.labels), &s.value))
             .collect();
         let mut subjects: BTreeMap<Subject, SubjectWindow> = BTreeMap::new();
-        for sample in &last.samples {
+        for sample in last.samples.iter().filter(|sample| is_wanted(&sample.subject)) {
             let earlier = before.remove(&(sample.metric.name, &sample.subject, &sample.labels));
             let change = match (&sample.value, earlier) {
                 (&Value::Counter(total), Some(&Value::Counter(start))) => {

@@ -8,10 +8,7 @@ mod layer;
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Instant};
 
-use monitor_common::{
-    bucket::{self, RawHistogram},
-    files::{FileOperation, SlotFiles, SlotFilesLatency},
-};
+use monitor_common::files::{FileOperation, SlotFiles, SlotFilesLatency};
 
 pub(super) use descriptor::DESCRIPTORS;
 use descriptor::{BYTES, ERRORS, LATENCY, LAYER_OPENS, LAYER_TIME, OPERATIONS};
@@ -20,12 +17,12 @@ use layer::{LayerTotals, Layers};
 use super::Owned;
 use crate::{
     container::{Accounts, Registry},
-    metric::{Histogram, Sample, Subject, Value, add_lane},
+    metric::{
+        Sample, Subject, Value,
+        lanes::{self, EMPTY, Lanes, Total},
+    },
     probe::{Family, Probes},
 };
-
-const EMPTY: RawHistogram = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
-type Histograms = [RawHistogram; FileOperation::COUNT];
 
 /// Reads the family.
 pub(super) struct Files {
@@ -36,9 +33,10 @@ pub(super) struct Files {
 }
 
 /// What a slot was when it was last read.
+#[derive(Default)]
 struct Slot {
     record: SlotFiles,
-    histograms: Box<Histograms>,
+    latencies: Lanes<{ FileOperation::COUNT }>,
 }
 
 /// What an owner has done so far.
@@ -48,7 +46,7 @@ struct Account {
     errors: [u64; FileOperation::COUNT],
     bytes: [u64; FileOperation::COUNT],
     /// Made with the first call of an operation.
-    latencies: [Option<Arc<Histogram>>; FileOperation::COUNT],
+    latencies: Total<{ FileOperation::COUNT }>,
     layers: LayerTotals,
 }
 
@@ -81,7 +79,7 @@ impl Files {
             let record = read(probes, *slot);
             if record != memory.record {
                 let account = self.accounts.of(owner, now);
-                memory.advance(&record, read_latencies(probes, *slot), account);
+                memory.advance(probes, *slot, &record, account);
             } else if record != SlotFiles::default() {
                 self.accounts.of(owner, now);
             }
@@ -114,26 +112,20 @@ impl Files {
     }
 }
 
-impl Default for Slot {
-    fn default() -> Self {
-        Self { record: SlotFiles::default(), histograms: Box::new([EMPTY; FileOperation::COUNT]) }
-    }
-}
-
 impl Slot {
     /// Adds what is new to an account: what is counted while we read is counted the next time, never twice.
-    fn advance(&mut self, record: &SlotFiles, histograms: Box<Histograms>, account: &mut Account) {
+    fn advance(&mut self, probes: &Probes, slot: u32, record: &SlotFiles, account: &mut Account) {
         let before = std::mem::replace(&mut self.record, *record);
         for i in 0..FileOperation::COUNT {
             account.operations[i] += record.operations[i].saturating_sub(before.operations[i]);
             account.errors[i] += record.errors[i].saturating_sub(before.errors[i]);
             account.bytes[i] += record.bytes[i].saturating_sub(before.bytes[i]);
-            if histograms[i] != self.histograms[i] {
-                let added = Histogram::between(&histograms[i], &self.histograms[i]);
-                Arc::make_mut(account.latencies[i].get_or_insert_default()).merge(&added);
-            }
         }
-        self.histograms = histograms;
+        let lanes = probes.tunables.block_lanes;
+        let records = (slot * lanes..(slot + 1) * lanes)
+            .map(|place| probes.files.latencies.read(place as usize));
+        let gained = self.latencies.advance(records, |record| &record.histograms);
+        lanes::add(&mut account.latencies, &gained);
     }
 }
 
@@ -182,16 +174,4 @@ fn read(probes: &Probes, slot: u32) -> SlotFiles {
         }
     }
     sum
-}
-
-fn read_latencies(probes: &Probes, slot: u32) -> Box<Histograms> {
-    let lanes = probes.tunables.block_lanes;
-    let mut sums = Box::new([EMPTY; FileOperation::COUNT]);
-    for lane in 0..lanes {
-        let record = probes.files.latencies.read((slot * lanes + lane) as usize);
-        for (sum, lane) in sums.iter_mut().zip(&record.histograms) {
-            add_lane(sum, lane);
-        }
-    }
-    sums
 }

@@ -25,7 +25,10 @@ use super::Owned;
 use crate::{
     container::{Accounts, Registry, limits::Changes},
     kernel::host::SourceStatus,
-    metric::{Descriptor, Histogram, Sample, Subject, Value},
+    metric::{
+        Descriptor, Sample, Subject, Value,
+        lanes::{self, Total},
+    },
     probe::{Family, Probes},
 };
 
@@ -49,7 +52,7 @@ struct Account {
     counters: [u64; MemoryCounter::COUNT],
     hit_ratio: HitRatio,
     /// Made when something is in them: most containers never wait for memory.
-    waits: [Option<Arc<Histogram>>; MemoryWait::COUNT],
+    waits: Total<{ MemoryWait::COUNT }>,
     /// Kills, by the id of the culprit: names can come later.
     kills: BTreeMap<Arc<str>, u64>,
 }
@@ -158,11 +161,7 @@ impl Account {
     fn add(&mut self, delta: &Delta) {
         self.counters.iter_mut().zip(delta.counters).for_each(|(total, added)| *total += added);
         self.hit_ratio.add(delta);
-        for (total, added) in self.waits.iter_mut().zip(&delta.waits) {
-            if let Some(added) = added {
-                Arc::make_mut(total.get_or_insert_default()).merge(added);
-            }
-        }
+        lanes::add(&mut self.waits, &delta.waits);
     }
 
     fn show(

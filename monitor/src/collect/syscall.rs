@@ -5,16 +5,18 @@
 
 use std::{borrow::Cow, collections::HashMap, sync::Arc, time::Instant};
 
-use monitor_common::{
-    bucket::{self, RawHistogram},
-    syscall::{CallClass, SlotSyscall, SlotSyscallLatency},
+use monitor_common::syscall::{
+    CallClass, SINGLE_CALLS, SlotCalls, SlotCallsLatency, SlotSyscall, SlotSyscallLatency,
 };
 
 use super::Owned;
 use crate::{
     container::Accounts,
-    metric::{Descriptor, Histogram, Sample, Subject, Value, add_lane, descriptor},
-    probe::{Family, Probes},
+    metric::{
+        Descriptor, Sample, Subject, Value, descriptor,
+        lanes::{self, EMPTY, Lanes, Total},
+    },
+    probe::{Family, Probes, Single},
 };
 
 descriptor!(
@@ -55,11 +57,46 @@ descriptor!(
     "How long each system call of its threads took, waiting included. Only with --enable syscall."
 );
 
-/// What this family measures.
-pub(super) static DESCRIPTORS: &[&Descriptor] = &[&CALLS, &ERRORS, &LATENCY];
+descriptor!(
+    static SINGLE,
+    "cgscope_syscall_single_calls_total",
+    "calls one by one",
+    Count,
+    Counter,
+    Container,
+    &["call"],
+    "tracepoints raw_syscalls:sys_enter, sys_exit",
+    "5.8",
+    "Calls of its threads that returned, of each system call that --syscalls names; they are in their class as well."
+);
+descriptor!(
+    static SINGLE_ERRORS,
+    "cgscope_syscall_single_errors_total",
+    "failed calls one by one",
+    Count,
+    Counter,
+    Container,
+    &["call"],
+    "tracepoints raw_syscalls:sys_enter, sys_exit",
+    "5.8",
+    "Calls of its threads that returned an error, of each system call that --syscalls names."
+);
+descriptor!(
+    static SINGLE_LATENCY,
+    "cgscope_syscall_single_latency_seconds",
+    "call time one by one",
+    Seconds,
+    Distribution,
+    Container,
+    &["call"],
+    "tracepoints raw_syscalls:sys_enter, sys_exit",
+    "5.8",
+    "How long each call took of the system calls that --syscalls names, waiting included."
+);
 
-const EMPTY: RawHistogram = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
-type Histograms = [RawHistogram; CallClass::COUNT];
+/// What this family measures.
+pub(super) static DESCRIPTORS: &[&Descriptor] =
+    &[&CALLS, &ERRORS, &LATENCY, &SINGLE, &SINGLE_ERRORS, &SINGLE_LATENCY];
 
 /// Reads the family.
 pub(super) struct Syscall {
@@ -69,9 +106,18 @@ pub(super) struct Syscall {
 }
 
 /// What a slot was when it was last read.
+#[derive(Default)]
 struct Slot {
-    record: SlotSyscall,
-    histograms: Box<Histograms>,
+    record: Record,
+    latencies: Lanes<{ CallClass::COUNT }>,
+    single_latencies: Lanes<SINGLE_CALLS>,
+}
+
+/// What is counted of a slot, over all CPUs.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Record {
+    classes: SlotSyscall,
+    singles: SlotCalls,
 }
 
 /// What an owner has called so far.
@@ -80,7 +126,11 @@ struct Account {
     calls: [u64; CallClass::COUNT],
     errors: [u64; CallClass::COUNT],
     /// Made with the first call of a class.
-    latencies: [Option<Arc<Histogram>>; CallClass::COUNT],
+    latencies: Total<{ CallClass::COUNT }>,
+    /// Calls one by one, which are in their class too.
+    single_calls: [u64; SINGLE_CALLS],
+    single_errors: [u64; SINGLE_CALLS],
+    single_latencies: Total<SINGLE_CALLS>,
 }
 
 impl Syscall {
@@ -104,14 +154,15 @@ impl Syscall {
             let record = read(probes, *slot);
             if record != memory.record {
                 let account = self.accounts.of(owner, now);
-                memory.advance(&record, read_latencies(probes, *slot), account);
-            } else if record != SlotSyscall::default() {
+                memory.advance(probes, *slot, &record, account);
+            } else if record != Record::default() {
                 self.accounts.of(owner, now);
             }
         }
         self.accounts.expire(now);
         for (owner, account) in self.accounts.iter_mut() {
-            account.show(&Subject::Container(Arc::clone(owner)), samples);
+            let subject = Subject::Container(Arc::clone(owner));
+            account.show(&subject, &probes.syscall.singles, samples);
         }
     }
 
@@ -129,76 +180,107 @@ impl Syscall {
             let empty = SlotSyscallLatency { histograms: [EMPTY; CallClass::COUNT] };
             probes.syscall.latencies.write((slot * lanes + lane) as usize, empty);
         }
-    }
-}
-
-impl Default for Slot {
-    fn default() -> Self {
-        Self { record: SlotSyscall::default(), histograms: Box::new([EMPTY; CallClass::COUNT]) }
+        if probes.syscall.singles.is_empty() {
+            return;
+        }
+        for cpu in 0..cpus {
+            let place = (slot * cpus + cpu) as usize;
+            probes.syscall.single_counters.write(place, SlotCalls::default());
+        }
+        for lane in 0..lanes {
+            let empty = SlotCallsLatency { histograms: [EMPTY; SINGLE_CALLS] };
+            probes.syscall.single_latencies.write((slot * lanes + lane) as usize, empty);
+        }
     }
 }
 
 impl Slot {
     /// Adds what is new to an account: what is counted while we read is counted the next time, never twice.
-    fn advance(
-        &mut self,
-        record: &SlotSyscall,
-        histograms: Box<Histograms>,
-        account: &mut Account,
-    ) {
+    fn advance(&mut self, probes: &Probes, slot: u32, record: &Record, account: &mut Account) {
         let before = std::mem::replace(&mut self.record, *record);
+        let (now, was) = (&record.classes, &before.classes);
         for class in 0..CallClass::COUNT {
-            account.calls[class] += record.calls[class].saturating_sub(before.calls[class]);
-            account.errors[class] += record.errors[class].saturating_sub(before.errors[class]);
-            if histograms[class] != self.histograms[class] {
-                let added = Histogram::between(&histograms[class], &self.histograms[class]);
-                Arc::make_mut(account.latencies[class].get_or_insert_default()).merge(&added);
-            }
+            account.calls[class] += now.calls[class].saturating_sub(was.calls[class]);
+            account.errors[class] += now.errors[class].saturating_sub(was.errors[class]);
         }
-        self.histograms = histograms;
+        let lanes = probes.tunables.block_lanes;
+        let places = || (slot * lanes..(slot + 1) * lanes).map(|place| place as usize);
+        let maps = &probes.syscall;
+        let records = places().map(|place| maps.latencies.read(place));
+        let gained = self.latencies.advance(records, |record| &record.histograms);
+        lanes::add(&mut account.latencies, &gained);
+
+        if maps.singles.is_empty() {
+            return;
+        }
+        let (now, was) = (&record.singles, &before.singles);
+        for (i, single) in maps.singles.iter().enumerate() {
+            let calls = now.calls[i].saturating_sub(was.calls[i]);
+            let errors = now.errors[i].saturating_sub(was.errors[i]);
+            account.single_calls[i] += calls;
+            account.calls[single.class] += calls;
+            account.single_errors[i] += errors;
+            account.errors[single.class] += errors;
+        }
+        let records = places().map(|place| maps.single_latencies.read(place));
+        let gained = self.single_latencies.advance(records, |record| &record.histograms);
+        for (single, gained) in maps.singles.iter().zip(&gained) {
+            lanes::add_one(&mut account.latencies[single.class], gained.as_ref());
+        }
+        lanes::add(&mut account.single_latencies, &gained);
     }
 }
 
 impl Account {
-    fn show(&self, subject: &Subject, samples: &mut Vec<Sample>) {
-        let mut push = |metric, class: usize, value| {
-            let labels = [Cow::Borrowed(CallClass::NAMES[class])].into();
+    fn show(&self, subject: &Subject, singles: &[Single], samples: &mut Vec<Sample>) {
+        let mut push = |metric, label: &'static str, value| {
+            let labels = [Cow::Borrowed(label)].into();
             samples.push(Sample { metric, subject: subject.clone(), labels, value });
         };
-        let called = || (0..CallClass::COUNT).filter(|&class| self.calls[class] > 0);
-        for class in called() {
-            push(&CALLS, class, Value::Counter(self.calls[class]));
+        for (metric, of_class) in [(&CALLS, &self.calls), (&ERRORS, &self.errors)] {
+            for (class, &total) in of_class.iter().enumerate() {
+                if self.calls[class] > 0 {
+                    push(metric, CallClass::NAMES[class], Value::Counter(total));
+                }
+            }
         }
-        for class in called() {
-            push(&ERRORS, class, Value::Counter(self.errors[class]));
-        }
-        for (class, histogram) in self.latencies.iter().enumerate() {
+        for (class, histogram) in CallClass::NAMES.iter().zip(&self.latencies) {
             if let Some(histogram) = histogram {
                 push(&LATENCY, class, Value::Distribution(Arc::clone(histogram)));
+            }
+        }
+        for (metric, of_call) in
+            [(&SINGLE, &self.single_calls), (&SINGLE_ERRORS, &self.single_errors)]
+        {
+            for ((single, &total), &calls) in singles.iter().zip(of_call).zip(&self.single_calls) {
+                if calls > 0 {
+                    push(metric, single.name, Value::Counter(total));
+                }
+            }
+        }
+        for (single, histogram) in singles.iter().zip(&self.single_latencies) {
+            if let Some(histogram) = histogram {
+                push(&SINGLE_LATENCY, single.name, Value::Distribution(Arc::clone(histogram)));
             }
         }
     }
 }
 
-fn read(probes: &Probes, slot: u32) -> SlotSyscall {
+fn read(probes: &Probes, slot: u32) -> Record {
     let cpus = probes.tunables.cpus;
-    let mut sum = SlotSyscall::default();
-    for cpu in 0..cpus {
-        let record = probes.syscall.counters.read((slot * cpus + cpu) as usize);
-        sum.calls.iter_mut().zip(record.calls).for_each(|(total, count)| *total += count);
-        sum.errors.iter_mut().zip(record.errors).for_each(|(total, count)| *total += count);
-    }
-    sum
-}
-
-fn read_latencies(probes: &Probes, slot: u32) -> Box<Histograms> {
-    let lanes = probes.tunables.block_lanes;
-    let mut sums = Box::new([EMPTY; CallClass::COUNT]);
-    for lane in 0..lanes {
-        let record = probes.syscall.latencies.read((slot * lanes + lane) as usize);
-        for (sum, lane) in sums.iter_mut().zip(&record.histograms) {
-            add_lane(sum, lane);
+    let mut sum = Record::default();
+    let add = |totals: &mut [u64], counts: &[u64]| {
+        totals.iter_mut().zip(counts).for_each(|(total, count)| *total += count);
+    };
+    for place in slot * cpus..(slot + 1) * cpus {
+        let record = probes.syscall.counters.read(place as usize);
+        add(&mut sum.classes.calls, &record.calls);
+        add(&mut sum.classes.errors, &record.errors);
+        if !probes.syscall.singles.is_empty() {
+            let record = probes.syscall.single_counters.read(place as usize);
+            add(&mut sum.singles.calls, &record.calls);
+            add(&mut sum.singles.errors, &record.errors);
         }
     }
-    sums
+    sum
 }

@@ -19,7 +19,7 @@ use monitor_common::{
 };
 
 pub(super) use descriptor::DESCRIPTORS;
-use descriptor::{CONNECT_LATENCY, PACKET_DROPS, ROUND_TRIP, SERIES, SOCKETS};
+use descriptor::{CONNECT_LATENCY, DNS, DNS_LATENCY, PACKET_DROPS, ROUND_TRIP, SERIES, SOCKETS};
 use slot::{Delta, Slot};
 
 use super::Owned;
@@ -31,7 +31,7 @@ use crate::{
 
 /// In the order of [`TcpLatency`], with the program that records each.
 static LATENCIES: [(&Descriptor, &str); TcpLatency::COUNT] =
-    [(&CONNECT_LATENCY, "tcp_state"), (&ROUND_TRIP, "tcp_send")];
+    [(&CONNECT_LATENCY, "tcp_state"), (&ROUND_TRIP, "tcp_send"), (&DNS_LATENCY, "tcp_receive")];
 
 /// Reads the family.
 pub(super) struct Tcp {
@@ -137,8 +137,10 @@ impl Account {
             let labels = label.into_iter().collect();
             samples.push(Sample { metric, subject: subject.clone(), labels, value });
         };
+        let asks = self.counters[TcpCounter::DnsQueries as usize] > 0;
+        let is_shown = |metric: &Descriptor| asks || DNS.iter().all(|dns| dns.name != metric.name);
         for (series, total) in SERIES.iter().zip(self.counters) {
-            if attached.contains(&series.program) {
+            if attached.contains(&series.program) && is_shown(series.metric) {
                 push(series.metric, series.label.map(Cow::Borrowed), Value::Counter(total));
             }
         }
@@ -151,7 +153,7 @@ impl Account {
             }
         }
         for ((metric, program), histogram) in LATENCIES.iter().zip(&self.latencies) {
-            if attached.contains(program) {
+            if attached.contains(program) && is_shown(metric) {
                 push(metric, None, Value::Distribution(Arc::clone(histogram)));
             }
         }

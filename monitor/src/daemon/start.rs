@@ -218,6 +218,7 @@ fn config(options: &EngineOptions, tree: &CgroupTree) -> Result<Config, BackendE
         event_ring_bytes: options.event_ring_bytes,
         stack_ring_bytes: options.stack_ring_bytes.unwrap_or(0),
         unwind_table_bytes: options.unwind_table_bytes,
+        single_calls: options.single_calls.clone(),
         hook: match options.hook {
             Hook::Auto => HookChoice::Auto,
             Hook::TpBtf => HookChoice::TpBtf,

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod btf;
+pub mod calls;
 mod cgroup_file;
 pub mod cgroup_limits;
 pub mod cgroup_members;

@@ -6,6 +6,7 @@
 mod bounds;
 mod descriptor;
 mod histogram;
+pub mod lanes;
 pub mod reference;
 mod sample;
 mod time;

@@ -9,7 +9,7 @@ use monitor_common::{
 };
 
 use super::{ProbeError, block, memory, syscall_class, tcp};
-use crate::kernel::{btf, cpus};
+use crate::kernel::{btf, calls::SingleCalls, cpus};
 
 /// What is switched on and off as one: a group of programs, as a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,6 +125,8 @@ pub struct Config {
     pub stack_ring_bytes: u32,
     /// Bytes of the rows of unwind tables.
     pub unwind_table_bytes: u32,
+    /// System calls that are counted one by one.
+    pub single_calls: SingleCalls,
     /// Which hooks to try.
     pub hook: HookChoice,
     /// Where the identity comes from.
@@ -145,6 +147,7 @@ impl Default for Config {
             event_ring_bytes: 256 << 10,
             stack_ring_bytes: 0,
             unwind_table_bytes: 16 << 20,
+            single_calls: SingleCalls::default(),
             hook: HookChoice::Auto,
             identity: Identity::V2,
             btf: PathBuf::from(btf::VMLINUX),

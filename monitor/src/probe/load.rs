@@ -9,6 +9,7 @@ use aya::{
 use aya_log::EbpfLogger;
 use monitor_common::{
     block::{ADDRESSES_PER_CPU, DEVICES, MAX_QUEUE_WAITS, REQUEST_PLACE_BITS},
+    dns::MAX_DNS_SOCKETS,
     drops::DropCounters,
     files::MAX_LAYERS,
     interference::{PAIRS_PER_CPU, WaitPair},
@@ -126,7 +127,7 @@ impl Probes {
         drop(types);
 
         let classes = syscall_class::table();
-        let call_classes = syscall::table();
+        let call_classes = syscall::table(&config.single_calls);
         let file_calls = files::table();
         let sizes = map_sizes(config, &tunables)?;
         let mut loader = EbpfLoader::new();
@@ -152,7 +153,7 @@ impl Probes {
         let size = |name: &str| sizes.iter().find(|(n, _)| *n == name).map_or(1, |(_, size)| *size);
         let pairs = BlockPairs::new(&mut ebpf, size)?;
         let memory = MemoryMaps::new(&mut ebpf, size)?;
-        let syscall = SyscallMaps::new(&ebpf, size)?;
+        let syscall = SyscallMaps::new(&ebpf, size, &config.single_calls)?;
         let files = FilesMaps::new(&mut ebpf, size)?;
         let irq = IrqMaps::new(&ebpf, size)?;
         let tcp = TcpMaps::new(&mut ebpf, size, packet_drop_reasons)?;
@@ -245,6 +246,8 @@ const DISPLACED_REQUESTS: u32 = 2_048;
 /// How many entries each map gets. Maps of a family that is off shrink to one.
 fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, u32)>, ProbeError> {
     let on = |family, entries: u32| if config.has(family) { entries } else { 1 };
+    let singles =
+        |entries| if config.single_calls.is_empty() { 1 } else { on(Family::Syscall, entries) };
     let slots = config.slots();
     let pairs = config.block_pairs();
     let unwind = unwind_sizes(config);
@@ -266,6 +269,7 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("SLOT_TCP", on(Family::Tcp, slots * tunables.cpus)),
         ("SLOT_TCP_LATENCIES", on(Family::Tcp, slots * tunables.block_lanes)),
         ("CONNECTIONS", on(Family::Tcp, MAX_CONNECTIONS)),
+        ("DNS_SOCKETS", on(Family::Tcp, MAX_DNS_SOCKETS)),
         ("PACKET_DROPS", on(Family::Tcp, MAX_PACKET_DROPS)),
         ("SLOT_MEMORY", on(Family::Memory, slots * tunables.cpus)),
         ("SLOT_MEMORY_WAITS", on(Family::Memory, slots * tunables.block_lanes)),
@@ -275,6 +279,8 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("OOM_KILLS", on(Family::Memory, MAX_OOM_PAIRS)),
         ("SLOT_SYSCALL", on(Family::Syscall, slots * tunables.cpus)),
         ("SLOT_SYSCALL_LATENCY", on(Family::Syscall, slots * tunables.block_lanes)),
+        ("SLOT_CALLS", singles(slots * tunables.cpus)),
+        ("SLOT_CALLS_LATENCY", singles(slots * tunables.block_lanes)),
         ("SLOT_FILES", on(Family::Files, slots * tunables.cpus)),
         ("SLOT_FILES_LATENCY", on(Family::Files, slots * tunables.block_lanes)),
         ("FILE_LAYERS", on(Family::Files, MAX_LAYERS)),

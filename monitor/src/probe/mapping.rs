@@ -23,7 +23,7 @@ use monitor_common::{
     offcpu::{WaitDraw, WaitFilter},
     process::SlotProcess,
     sched::{Cpu, SlotLatency, SlotTime, Thread},
-    syscall::{SlotSyscall, SlotSyscallLatency},
+    syscall::{SlotCalls, SlotCallsLatency, SlotSyscall, SlotSyscallLatency},
     tcp::{SlotTcp, SlotTcpLatency},
     unwind::{Mapping, PackedRows, PageRows},
     weight::WeightDraw,
@@ -66,6 +66,10 @@ unsafe impl Record for SlotMemoryWaits {}
 unsafe impl Record for SlotSyscall {}
 // SAFETY: as above.
 unsafe impl Record for SlotSyscallLatency {}
+// SAFETY: as above.
+unsafe impl Record for SlotCalls {}
+// SAFETY: as above.
+unsafe impl Record for SlotCallsLatency {}
 // SAFETY: as above.
 unsafe impl Record for SlotFiles {}
 // SAFETY: as above.

@@ -47,7 +47,7 @@ pub use sampler::{Sampler, SamplerLink, period_ns};
 pub use slots::Slots;
 pub use stack::{StackReader, StackRecord, Woken};
 pub use stats::{MapStatus, ProgramCost, measure};
-pub use syscall::SyscallMaps;
+pub use syscall::{Single, SyscallMaps};
 pub use tcp::TcpMaps;
 pub use unwind::{UnwindMaps, UnwindMemory, UnwindSizes};
 pub use weight::{WeightLink, WeightSampler, WeightTotals};

@@ -2,9 +2,12 @@
 
 use aya::Ebpf;
 use libc as c;
-use monitor_common::syscall::{CallClass, CallClasses, SlotSyscall, SlotSyscallLatency};
+use monitor_common::syscall::{
+    CallClass, CallClasses, SlotCalls, SlotCallsLatency, SlotSyscall, SlotSyscallLatency,
+};
 
 use super::{MappedArray, ProbeError, load::mapped, syscall_class::class_of_each};
+use crate::kernel::calls::SingleCalls;
 
 /// What is counted of system calls.
 pub struct SyscallMaps {
@@ -12,12 +15,36 @@ pub struct SyscallMaps {
     pub counters: MappedArray<SlotSyscall>,
     /// Distributions, at `slot * block_lanes + lane`.
     pub latencies: MappedArray<SlotSyscallLatency>,
+    /// Counters of calls one by one, at `slot * cpus + cpu`, where some were named.
+    pub single_counters: MappedArray<SlotCalls>,
+    /// Their distributions, at `slot * block_lanes + lane`.
+    pub single_latencies: MappedArray<SlotCallsLatency>,
+    /// Calls that are counted one by one, in the order of those records.
+    pub singles: Vec<Single>,
+}
+
+/// A call that is counted by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Single {
+    /// As the kernel calls it.
+    pub name: &'static str,
+    /// The class it is of, a [`CallClass`]: the kernel half does not count it there.
+    pub class: usize,
 }
 
 impl SyscallMaps {
     /// Takes the maps; `size` tells how many entries each was made with.
-    pub(super) fn new(ebpf: &Ebpf, size: impl Fn(&str) -> u32) -> Result<Self, ProbeError> {
+    pub(super) fn new(
+        ebpf: &Ebpf,
+        size: impl Fn(&str) -> u32,
+        singles: &SingleCalls,
+    ) -> Result<Self, ProbeError> {
+        let classes = classes();
+        let single = |(number, name)| Single { name, class: usize::from(classes[number]) };
         Ok(Self {
+            singles: singles.iter().map(single).collect(),
+            single_counters: mapped(ebpf, "SLOT_CALLS", size("SLOT_CALLS"))?,
+            single_latencies: mapped(ebpf, "SLOT_CALLS_LATENCY", size("SLOT_CALLS_LATENCY"))?,
             counters: mapped(ebpf, "SLOT_SYSCALL", size("SLOT_SYSCALL"))?,
             latencies: mapped(ebpf, "SLOT_SYSCALL_LATENCY", size("SLOT_SYSCALL_LATENCY"))?,
         })
@@ -245,7 +272,16 @@ const CLASSES: [(&[c::c_long], CallClass); CallClass::COUNT - 1] = [
 ];
 
 /// The table the kernel half is loaded with.
-pub(super) fn table() -> CallClasses {
+pub(super) fn table(singles: &SingleCalls) -> CallClasses {
+    let mut table = classes();
+    for ((number, _), place) in singles.iter().zip(CallClass::COUNT as u8..) {
+        table[number] = place;
+    }
+    table
+}
+
+/// The [`CallClass`] of each call.
+fn classes() -> CallClasses {
     class_of_each(CallClass::Other as u8, CLASSES.map(|(calls, class)| (calls, class as u8)))
 }
 
@@ -256,7 +292,16 @@ mod tests {
     #[test]
     fn no_call_is_in_two_classes() {
         let named: usize = CLASSES.iter().map(|(calls, _)| calls.len()).sum();
-        let classified = table().iter().filter(|&&class| class != CallClass::Other as u8).count();
+        let classified = classes().iter().filter(|&&class| class != CallClass::Other as u8).count();
         assert_eq!(classified, named);
+    }
+    #[test]
+    fn single_calls_leave_their_class_and_no_other_call_does() {
+        let singles: SingleCalls = "futex,openat".parse().unwrap();
+        let table = table(&singles);
+        assert_eq!(usize::from(table[c::SYS_futex as usize]), CallClass::COUNT);
+        assert_eq!(usize::from(table[c::SYS_openat as usize]), CallClass::COUNT + 1);
+        let moved = table.iter().zip(classes()).filter(|(now, before)| **now != *before).count();
+        assert_eq!(moved, 2);
     }
 }

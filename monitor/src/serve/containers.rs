@@ -19,6 +19,7 @@ use super::{
 use crate::{
     analyze::{Activity, SubjectWindow, Window, culprits, together},
     kernel::ids::Tgid,
+    metric::WallTimeNs,
 };
 
 /// Names an error lists.
@@ -30,7 +31,9 @@ type Answer<T> = Result<Json<T>, ApiError>;
 struct Part {
     about: About,
     id: String,
-    window: Window,
+    /// When the window ended.
+    at: WallTimeNs,
+    span_ns: u64,
     part: SubjectWindow,
 }
 
@@ -42,7 +45,7 @@ pub async fn list(
     let wanted = metrics(&served, params.metrics.as_deref())?;
     let only = params.container.as_deref();
     let only = only.map(|query| subject::find(&*served.backend, query)).transpose()?;
-    let window = window::recent(served.backend.live(), duration).await?;
+    let window = window::recent(served.backend.live(), &served.newest, duration).await?;
     let all = params.all || only.is_some();
     let mut rows = subject::rows(&window, served.backend.registry(), all, &wanted);
     if let Some(only) = only {
@@ -80,9 +83,10 @@ pub async fn detail(
 ) -> Answer<ContainerDetail> {
     let duration = duration_or(params.duration, Duration::ZERO)?;
     let container = subject::find(&*served.backend, &query)?;
-    let mut window = window::recent(served.backend.live(), duration).await?;
+    let subject = subject::subject_of(&container);
+    let mut window = window::recent_of(served.backend.live(), &subject, duration).await?;
     let span_ns = span_ns(&window);
-    let part = window.subjects.remove(&subject::subject_of(&container));
+    let part = window.subjects.remove(&subject);
     let activity = part.as_ref().map(|part| Activity::of(container.id.as_str(), part, span_ns));
     let mut row = subject::row(&container, activity);
     let series = part.iter().flat_map(|part| &part.series);
@@ -141,13 +145,15 @@ pub async fn host_states(
 async fn container(served: &Served, query: &str, params: WindowParams) -> Result<Part, ApiError> {
     let duration = duration_or(params.duration, DEFAULT_DURATION)?;
     let container = subject::find_soon(&*served.backend, query).await?;
-    let mut window = window::recent(served.backend.live(), duration).await?;
+    let subject = subject::subject_of(&container);
+    let mut window = window::recent_of(served.backend.live(), &subject, duration).await?;
     // One that did nothing has no samples: empty distributions say so.
-    let part = window.subjects.remove(&subject::subject_of(&container)).unwrap_or_default();
+    let part = window.subjects.remove(&subject).unwrap_or_default();
     Ok(Part {
         id: container.id.as_str().to_owned(),
         about: About::Container(Box::new(container.as_ref().clone())),
-        window,
+        at: window.at,
+        span_ns: span_ns(&window),
         part,
     })
 }
@@ -170,32 +176,43 @@ async fn process(served: &Served, pid: &str, params: WindowParams) -> Result<Par
     let window = window::from_now(served.backend.live(), duration, &watch.subject, is_gone).await?;
     let mut window = window.ok_or(BackendError::ProcessGone(process))?;
     let part = window.subjects.remove(&watch.subject).unwrap_or_default();
-    Ok(Part { id: format!("process:{process}"), about, window, part })
+    Ok(Part {
+        id: format!("process:{process}"),
+        about,
+        at: window.at,
+        span_ns: span_ns(&window),
+        part,
+    })
 }
 
 async fn host(served: &Served, params: WindowParams) -> Result<Part, ApiError> {
     let duration = duration_or(params.duration, DEFAULT_DURATION)?;
-    let window = window::recent(served.backend.live(), duration).await?;
+    let window = window::recent(served.backend.live(), &served.newest, duration).await?;
     let part = together(&window, |id| !subject::is_process(id));
-    Ok(Part { id: "all".to_owned(), about: About::Host, window, part })
+    Ok(Part {
+        id: "all".to_owned(),
+        about: About::Host,
+        at: window.at,
+        span_ns: span_ns(&window),
+        part,
+    })
 }
 
 impl Part {
     fn latency(self) -> LatencyReport {
         LatencyReport {
-            at: self.window.at,
-            span_ns: span_ns(&self.window),
+            at: self.at,
+            span_ns: self.span_ns,
             distributions: self.part.series.iter().filter_map(NamedDistribution::of).collect(),
             about: self.about,
         }
     }
 
     fn states(self, names: &Names) -> StatesReport {
-        let span_ns = span_ns(&self.window);
         StatesReport {
-            at: self.window.at,
-            span_ns,
-            activity: Activity::of(&self.id, &self.part, span_ns),
+            at: self.at,
+            span_ns: self.span_ns,
+            activity: Activity::of(&self.id, &self.part, self.span_ns),
             waited_for: culprits(&self.part, |id| names.name(id)),
             about: self.about,
         }

@@ -28,7 +28,7 @@ pub async fn host(
     Params(params): Params<WindowParams>,
 ) -> Result<Json<HostReport>, ApiError> {
     let duration = duration_or(params.duration, Duration::ZERO)?;
-    let window = window::recent(served.backend.live(), duration).await?;
+    let window = window::recent_of(served.backend.live(), &Subject::Host, duration).await?;
     let span_ns = span_ns(&window);
     let part = window.subjects.get(&Subject::Host);
     let metrics = part.iter().flat_map(|part| &part.series);

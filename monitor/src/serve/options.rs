@@ -8,6 +8,7 @@ use super::{
     intake::IntakeOptions,
     push::{OtlpOptions, ProfilePushOptions, PushOptions},
 };
+use crate::kernel::calls::SingleCalls;
 use crate::store::{HistoryOptions, profiles::ArchiveOptions};
 
 /// Settings of the engine, checked by whoever parsed them except where the kernel has the last word.
@@ -41,6 +42,8 @@ pub struct EngineOptions {
     pub disabled: Vec<String>,
     /// Families of programs that are on besides those that are by themselves.
     pub enabled: Vec<String>,
+    /// System calls that are counted one by one, with the family `syscall`.
+    pub single_calls: SingleCalls,
     /// Least time between two readings of a source of the host, for sources that shall not be read as they are by themselves.
     pub source_intervals: Vec<(String, Duration)>,
     /// How history is kept; `None` keeps none.
@@ -83,6 +86,7 @@ impl Default for EngineOptions {
             kernel_log: KernelLog::Off,
             disabled: vec![],
             enabled: vec![],
+            single_calls: SingleCalls::default(),
             source_intervals: vec![],
             history: None,
             profiles: None,

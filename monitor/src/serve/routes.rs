@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{
     assets, audit, backend::Backend, backend::BackendError, batch, buckets, changes, containers,
     error::ApiError, flamegraph, guard, host, kept::Shelf, outliers, past, profiles, prometheus,
-    query, sources, stream,
+    query, sources, stream, window::Newest,
 };
 
 /// What every handler shares.
@@ -28,6 +28,8 @@ pub struct Served {
     pub frequency_hz: u32,
     /// Recordings that can be looked at again.
     pub kept: Shelf,
+    /// What happened between the last two ticks.
+    pub newest: Newest,
 }
 
 /// Tells streams and long requests that the daemon ends.
@@ -57,7 +59,8 @@ pub fn router(
 ) -> Router {
     let loopback_only = bound.is_some_and(|address| address.ip().is_loopback());
     let kept = Shelf::default();
-    let served = Served { backend, ending, loopback_only, frequency_hz, kept };
+    let served =
+        Served { backend, ending, loopback_only, frequency_hz, kept, newest: Newest::default() };
     let api = Router::new()
         .route("/containers", get(containers::list))
         .route("/containers/{id}", get(containers::detail))

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, value_parser};
 
-use crate::kernel::host::SOURCE_NAMES;
+use crate::kernel::{calls::SingleCalls, host::SOURCE_NAMES};
 use crate::serve::{
     EngineOptions, MAX_FREQUENCY_HZ,
     duration::Span,
@@ -103,6 +103,10 @@ pub struct EngineArguments {
     )]
     pub enable: Vec<String>,
 
+    /// System calls that are shown one by one as well, at most 8, such as openat,futex; with them the family syscall is on
+    #[arg(long, value_name = "CALL,...", env = "CGSCOPE_SYSCALLS", hide_short_help = true)]
+    pub syscalls: Option<SingleCalls>,
+
     /// How often one source of the host is read at most, such as disks=10s; 0 for each measurement. `cgscope doctor` lists them
     #[arg(
         long,
@@ -118,6 +122,10 @@ pub struct EngineArguments {
 impl EngineArguments {
     /// As the engine takes them.
     pub fn options(&self, frequency_hz: u32) -> EngineOptions {
+        let mut enabled = self.enable.clone();
+        if self.syscalls.is_some() {
+            enabled.push("syscall".to_owned());
+        }
         EngineOptions {
             interval: self.interval.0,
             max_cgroups: self.max_cgroups,
@@ -132,7 +140,8 @@ impl EngineArguments {
             identity: self.identity.clone(),
             kernel_log: self.kernel_log,
             disabled: self.disable.clone(),
-            enabled: self.enable.clone(),
+            enabled,
+            single_calls: self.syscalls.clone().unwrap_or_default(),
             source_intervals: self.source_interval.clone(),
             history: None,
             profiles: None,

@@ -2,19 +2,18 @@
 
 use std::{borrow::Cow, sync::Arc, time::Instant};
 
-use monitor_common::{
-    block::{BlockOperation, BlockPhase, LatencyClass, PairCounters, PairLatency},
-    bucket::{self, RawHistogram},
-};
+use monitor_common::block::{BlockOperation, BlockPhase, LatencyClass, PairCounters, PairLatency};
 
 use super::descriptor::Set;
 use crate::{
-    metric::{Descriptor, Histogram, Sample, Subject, Value, add_lane},
+    metric::{
+        Descriptor, Sample, Subject, Value,
+        lanes::{self, EMPTY, Gained, Lanes, Total},
+    },
     probe::BlockPairs,
 };
 
 const DISTRIBUTIONS: usize = LatencyClass::COUNT * BlockPhase::COUNT;
-const EMPTY: RawHistogram = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
 
 /// What a pair was when it was last read.
 pub(super) struct Pair {
@@ -23,20 +22,19 @@ pub(super) struct Pair {
     /// To whom it was last counted.
     pub owner: Option<Arc<str>>,
     counters: PairCounters,
-    latencies: Box<[RawHistogram; DISTRIBUTIONS]>,
+    latencies: Lanes<DISTRIBUTIONS>,
 }
 
 /// What a pair did between two readings.
 pub(super) struct Delta {
     counters: PairCounters,
-    /// `None` where nothing was added.
-    latencies: [Option<Histogram>; DISTRIBUTIONS],
+    latencies: Gained<DISTRIBUTIONS>,
 }
 
 impl Pair {
     pub fn new(now: Instant) -> Self {
-        let latencies = Box::new([EMPTY; DISTRIBUTIONS]);
-        Self { first_seen: now, owner: None, counters: PairCounters::default(), latencies }
+        let (counters, latencies) = (PairCounters::default(), Lanes::default());
+        Self { first_seen: now, owner: None, counters, latencies }
     }
 
     /// Whether anything was counted since the last reading.
@@ -55,19 +53,9 @@ impl Pair {
         }
         delta.counters.errors -= before.errors.min(counters.errors);
 
-        let mut sums = Box::new([EMPTY; DISTRIBUTIONS]);
-        for lane in 0..lanes {
-            let record = pairs.latencies.read(index as usize * lanes + lane);
-            for (sum, lane) in sums.iter_mut().zip(record.by_class.iter().flatten()) {
-                add_lane(sum, lane);
-            }
-        }
-        for (i, (sum, before)) in sums.iter().zip(self.latencies.iter()).enumerate() {
-            if sum != before {
-                delta.latencies[i] = Some(Histogram::between(sum, before));
-            }
-        }
-        self.latencies = sums;
+        let first = index as usize * lanes;
+        let records = (first..first + lanes).map(|place| pairs.latencies.read(place));
+        delta.latencies = self.latencies.advance(records, |record| record.by_class.as_flattened());
         delta
     }
 }
@@ -100,8 +88,7 @@ pub(super) fn zero(pairs: &BlockPairs, index: u32, cpus: usize, lanes: usize) {
 #[derive(Default)]
 pub(super) struct Totals {
     counters: PairCounters,
-    /// Made when something is in them: most containers neither discard nor flush.
-    latencies: [Option<Arc<Histogram>>; DISTRIBUTIONS],
+    latencies: Total<DISTRIBUTIONS>,
 }
 
 impl Totals {
@@ -111,11 +98,7 @@ impl Totals {
             self.counters.bytes[i] += delta.counters.bytes[i];
         }
         self.counters.errors += delta.counters.errors;
-        for (total, added) in self.latencies.iter_mut().zip(&delta.latencies) {
-            if let Some(added) = added {
-                Arc::make_mut(total.get_or_insert_default()).merge(added);
-            }
-        }
+        lanes::add(&mut self.latencies, &delta.latencies);
     }
 
     /// How long all requests were queued, ns.
@@ -154,28 +137,7 @@ impl Totals {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::collect::block::descriptor::OF_CONTAINER;
-
-    fn raw(values: &[u64]) -> RawHistogram {
-        let mut raw = EMPTY;
-        for &value in values {
-            raw.counts[bucket::index(value)] += 1;
-            raw.sum_ns += value;
-        }
-        raw
-    }
-
-    #[test]
-    fn counts_that_wrap_lose_nothing() {
-        let index = bucket::index(5_000);
-        let mut before = raw(&[]);
-        before.counts[index] = u32::MAX;
-        let mut now = before;
-        now.counts[index] = now.counts[index].wrapping_add(3);
-        now.sum_ns += 15_000;
-        let between = Histogram::between(&now, &before);
-        assert_eq!((between.count(), between.counts[index], between.sum_ns), (3, 3, 15_000));
-    }
+    use crate::{collect::block::descriptor::OF_CONTAINER, metric::Histogram};
 
     #[test]
     fn what_never_happened_is_not_shown() {
@@ -185,7 +147,9 @@ mod tests {
         delta.counters.bytes[BlockOperation::Write as usize] = 8_192;
         let service =
             LatencyClass::Write as usize * BlockPhase::COUNT + BlockPhase::Service as usize;
-        delta.latencies[service] = Some(Histogram::between(&raw(&[5_000, 9_000]), &EMPTY));
+        let mut took = Histogram::default();
+        [5_000, 9_000].into_iter().for_each(|ns| took.record(ns));
+        delta.latencies[service] = Some(took);
         totals.add(&delta);
         totals.add(&delta);
         let mut samples = Vec::new();

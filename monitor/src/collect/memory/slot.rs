@@ -1,47 +1,32 @@
 //! One slot of the `memory` family between two readings.
 
-use monitor_common::{
-    bucket::{self, RawHistogram},
-    memory::{MemoryCounter, MemoryWait, SlotMemory, SlotMemoryWaits},
-};
+use monitor_common::memory::{MemoryCounter, MemoryWait, SlotMemory, SlotMemoryWaits};
 
 use crate::{
-    metric::{Histogram, add_lane},
+    metric::lanes::{EMPTY, Gained, Lanes},
     probe::Probes,
 };
 
-const EMPTY: RawHistogram = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
-
 /// What a slot was when it was last read.
+#[derive(Default)]
 pub(super) struct Slot {
     counters: [u64; MemoryCounter::COUNT],
     /// How many waits were recorded.
     recorded: u64,
-    waits: Box<[RawHistogram; MemoryWait::COUNT]>,
+    waits: Lanes<{ MemoryWait::COUNT }>,
 }
 
 /// What a slot did between two readings.
 #[derive(Default)]
 pub(super) struct Delta {
     pub counters: [u64; MemoryCounter::COUNT],
-    /// `None` where nothing was added.
-    pub waits: [Option<Histogram>; MemoryWait::COUNT],
+    pub waits: Gained<{ MemoryWait::COUNT }>,
 }
 
 impl Delta {
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
         self.counters == [0; MemoryCounter::COUNT] && self.waits.iter().all(Option::is_none)
-    }
-}
-
-impl Default for Slot {
-    fn default() -> Self {
-        Self {
-            counters: Default::default(),
-            recorded: 0,
-            waits: Box::new([EMPTY; MemoryWait::COUNT]),
-        }
     }
 }
 
@@ -64,7 +49,10 @@ impl Slot {
             .for_each(|(n, was)| *n = n.saturating_sub(was));
         self.counters = sums;
         if std::mem::replace(&mut self.recorded, recorded) != recorded {
-            self.read_waits(probes, slot, &mut delta);
+            let lanes = probes.tunables.block_lanes;
+            let records = (slot * lanes..(slot + 1) * lanes)
+                .map(|place| probes.memory.waits.read(place as usize));
+            delta.waits = self.waits.advance(records, |record| &record.histograms);
         }
         delta
     }
@@ -72,23 +60,6 @@ impl Slot {
     /// Whether anything ever happened in it.
     pub fn is_used(&self) -> bool {
         self.recorded != 0 || self.counters != [0; MemoryCounter::COUNT]
-    }
-
-    fn read_waits(&mut self, probes: &Probes, slot: u32, delta: &mut Delta) {
-        let lanes = probes.tunables.block_lanes;
-        let mut sums = [EMPTY; MemoryWait::COUNT];
-        for lane in 0..lanes {
-            let record = probes.memory.waits.read((slot * lanes + lane) as usize);
-            for (sum, lane) in sums.iter_mut().zip(&record.histograms) {
-                add_lane(sum, lane);
-            }
-        }
-        for (i, (sum, before)) in sums.iter().zip(self.waits.iter_mut()).enumerate() {
-            if sum != before {
-                delta.waits[i] = Some(Histogram::between(sum, before));
-                *before = *sum;
-            }
-        }
     }
 }
 

@@ -127,6 +127,43 @@ descriptor!(
     "The smoothed round-trip time of its TCP connections, as each send found it."
 );
 descriptor!(
+    pub(super) static DNS_QUERIES,
+    "cgscope_dns_queries_total",
+    "DNS queries",
+    Count,
+    Counter,
+    Container,
+    &[],
+    "tracepoint sock:sock_send_length",
+    "6.5",
+    "Queries that its programs sent to port 53 by UDP, by sockets connected there: glibc's and Go's resolvers have those, musl's has \
+     not. Shown once there is one."
+);
+descriptor!(
+    pub(super) static DNS_ANSWERS,
+    "cgscope_dns_answers_total",
+    "DNS answers",
+    Count,
+    Counter,
+    Container,
+    &[],
+    "tracepoint sock:sock_recv_length",
+    "6.5",
+    "Queries of DNS that its programs got an answer to, whatever it said."
+);
+descriptor!(
+    pub(super) static DNS_LATENCY,
+    "cgscope_dns_latency_seconds",
+    "DNS latency",
+    Seconds,
+    Distribution,
+    Container,
+    &[],
+    "tracepoints sock:sock_send_length, sock_recv_length",
+    "6.5",
+    "How long its programs waited for answers of DNS: from the first query of a socket that was not answered to the answer being taken."
+);
+descriptor!(
     pub(super) static PACKET_DROPS,
     "cgscope_tcp_dropped_packets_total",
     "dropped packets",
@@ -153,7 +190,13 @@ pub(in crate::collect) static DESCRIPTORS: &[&Descriptor] = &[
     &CONNECT_LATENCY,
     &ROUND_TRIP,
     &PACKET_DROPS,
+    &DNS_QUERIES,
+    &DNS_ANSWERS,
+    &DNS_LATENCY,
 ];
+
+/// Shown of those who ask: most containers never do.
+pub(super) static DNS: [&Descriptor; 3] = [&DNS_QUERIES, &DNS_ANSWERS, &DNS_LATENCY];
 
 /// One counter of a slot.
 pub(super) struct Series {
@@ -189,4 +232,6 @@ pub(super) static SERIES: [Series; TcpCounter::COUNT] = [
     series(&FAILURES, Some("unreachable"), "tcp_state"),
     series(&FAILURES, Some("abandoned"), "tcp_state"),
     series(&FAILURES, Some("other"), "tcp_state"),
+    series(&DNS_QUERIES, None, "tcp_send"),
+    series(&DNS_ANSWERS, None, "tcp_receive"),
 ];

@@ -1,35 +1,24 @@
 //! One slot of the `tcp` family between two readings.
 
-use monitor_common::{
-    bucket::{self, RawHistogram},
-    tcp::{STATES, SlotTcp, SlotTcpLatency, TcpCounter, TcpLatency},
-};
+use monitor_common::tcp::{STATES, SlotTcp, SlotTcpLatency, TcpCounter, TcpLatency};
 
 use crate::{
-    metric::{Histogram, add_lane},
+    metric::lanes::{EMPTY, Gained, Lanes},
     probe::Probes,
 };
 
-const EMPTY: RawHistogram = RawHistogram { sum_ns: 0, counts: [0; bucket::COUNT] };
-
 /// What a slot was when it was last read.
+#[derive(Default)]
 pub(super) struct Slot {
     record: SlotTcp,
-    latencies: Box<[RawHistogram; TcpLatency::COUNT]>,
+    latencies: Lanes<{ TcpLatency::COUNT }>,
 }
 
 /// What a slot did between two readings.
 #[derive(Default)]
 pub(super) struct Delta {
     pub counters: [u64; TcpCounter::COUNT],
-    /// `None` where nothing was added.
-    pub latencies: [Option<Histogram>; TcpLatency::COUNT],
-}
-
-impl Default for Slot {
-    fn default() -> Self {
-        Self { record: SlotTcp::default(), latencies: Box::new([EMPTY; TcpLatency::COUNT]) }
-    }
+    pub latencies: Gained<{ TcpLatency::COUNT }>,
 }
 
 impl Slot {
@@ -42,7 +31,10 @@ impl Slot {
         let before = std::mem::replace(&mut self.record, record).counters;
         let mut delta = Delta { counters: record.counters, ..Delta::default() };
         delta.counters.iter_mut().zip(before).for_each(|(now, was)| *now = now.saturating_sub(was));
-        self.read_latencies(probes, slot, &mut delta);
+        let lanes = probes.tunables.block_lanes;
+        let records = (slot * lanes..(slot + 1) * lanes)
+            .map(|place| probes.tcp.latencies.read(place as usize));
+        delta.latencies = self.latencies.advance(records, |record| &record.histograms);
         delta
     }
 
@@ -54,23 +46,6 @@ impl Slot {
     /// Sockets now, by state. A socket that was counted in a slot of a cgroup that is gone since leaves it unseen.
     pub fn states(&self) -> [u64; STATES] {
         self.record.states.map(|sockets| (sockets as i64).max(0) as u64)
-    }
-
-    fn read_latencies(&mut self, probes: &Probes, slot: u32, delta: &mut Delta) {
-        let lanes = probes.tunables.block_lanes;
-        let mut sums = [EMPTY; TcpLatency::COUNT];
-        for lane in 0..lanes {
-            let record = probes.tcp.latencies.read((slot * lanes + lane) as usize);
-            for (sum, lane) in sums.iter_mut().zip(&record.histograms) {
-                add_lane(sum, lane);
-            }
-        }
-        for (i, (sum, before)) in sums.iter().zip(self.latencies.iter_mut()).enumerate() {
-            if sum != before {
-                delta.latencies[i] = Some(Histogram::between(sum, before));
-                *before = *sum;
-            }
-        }
     }
 }
 
