@@ -45,7 +45,7 @@ fn waiting_process(burn_ms: u64) -> Result<Child> {
 const SLACK_NS: f64 = 500_000.0;
 
 #[track_caller]
-fn assert_usage(id: &str, seen_ns: f64, usage_ns: u64) {
+pub fn assert_usage(id: &str, seen_ns: f64, usage_ns: u64) {
     let truth = usage_ns as f64;
     assert!(
         (seen_ns - truth).abs() <= (0.01 * truth).max(SLACK_NS),

@@ -44,9 +44,8 @@ impl FromStr for SingleCalls {
 }
 
 fn unknown(name: &str) -> String {
-    let is_near = |known: &&str| {
-        !name.is_empty() && (known.contains(name) || name.strip_prefix(*known).is_some())
-    };
+    let is_near =
+        |known: &&str| !name.is_empty() && (known.contains(name) || name.starts_with(known));
     let near: Vec<_> = Sysno::iter().map(|call| call.name()).filter(is_near).take(NEAR).collect();
     match &near[..] {
         [] => format!("there is no system call {name:?} here; `man 2 syscalls` lists them"),

@@ -25,7 +25,7 @@ fn least(duration: Duration) -> Duration {
     duration - JITTER.min(duration / 20)
 }
 
-/// The window of the newest two ticks, made once for all who ask within a second: of 200 containers it is some 40,000 series.
+/// The window of the newest two ticks, made once for all who ask before the next.
 #[derive(Clone, Debug, Default)]
 pub struct Newest(Arc<Mutex<Option<Made>>>);
 
