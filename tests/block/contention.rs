@@ -15,6 +15,9 @@ const AGGRESSORS: usize = 200;
 const FILE_BYTES: usize = 16 << 20;
 /// So much of waiting is enough to tell whom for.
 const ENOUGH_S: f64 = 0.5;
+/// What is nobody's lies between the last completion and the issue: there the kernel's worker, not the disk, is late. It was 6 to
+/// 13 % of the reader's wait here, where 201 readers share two CPUs with that worker.
+const MOST: f64 = 0.75;
 
 fn waited_s(series: &Series, disk: &Disk, who: &Container, culprit: Option<&str>) -> Result<f64> {
     let own = [label("container_id", who.id()), label("device", disk.name())];
@@ -68,8 +71,14 @@ fn who_fills_the_queue_is_who_is_waited_for() -> Result<()> {
     }
     let for_aggressor = waited_s(&series, &disk, &reader, Some(aggressor.id()))?;
     let all = waited_s(&series, &disk, &reader, None)?;
-    eprintln!("the reader waited {all:.3} s, {for_aggressor:.3} s of them for the aggressor");
-    assert!(for_aggressor >= 0.9 * all, "{for_aggressor} s of {all} s");
+    let for_nobody = waited_s(&series, &disk, &reader, Some("none"))?;
+    eprintln!(
+        "the reader waited {all:.3} s: {for_aggressor:.3} for the aggressor, {for_nobody:.3} for nobody"
+    );
+    assert!(for_aggressor >= MOST * all, "{for_aggressor} s of {all} s");
+    // One request at a time never waits for its own, and nobody else is there.
+    let apart = all - for_aggressor - for_nobody;
+    assert!(apart.abs() <= 0.005 * all, "{apart} s are for somebody else");
     for (waiter, on) in [(&reader, &disk), (&aggressor, &disk)] {
         assert_eq!(waited_s(&series, on, waiter, Some(bystander.id()))?, 0.0, "{}", waiter.name());
     }

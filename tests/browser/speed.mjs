@@ -158,7 +158,7 @@ await run(async ({ page }) => {
     const one = (ask) => (ask.startsWith('query?') ? { status: 200, body: drawn(ask) } : { status: 404, body: {} });
     return answer(route, { answers: asks.map(one) });
   });
-  await page.setViewportSize({ width: 1440, height: 1_300 });
+  await page.setViewportSize({ width: 1440, height: 1_600 });
   await page.goto(`${knows.url}/#/container/${knows.container}?t=2m&tab=all`);
   const first = page.getByRole('region', { name: 'TCP bytes', exact: true });
   await first.waitFor();
