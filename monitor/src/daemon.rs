@@ -36,7 +36,7 @@ use crate::{
     probe::{self, Event},
     profile::Profile,
     serve::{
-        Backend, BackendError, BoxFuture, ProfileRequest, Watch,
+        Backend, BackendError, BoxFuture, Following, ProfileRequest, Watch,
         intake::Intake,
         process_subject,
         push::{OtlpPush, ProfilePush, RemoteWrite},
@@ -216,6 +216,19 @@ impl Backend for Engine {
 
     fn archive(&self) -> Result<Arc<Archive>, BackendError> {
         self.shared.archive.clone().ok_or_else(BackendError::no_profiles)
+    }
+
+    fn follow_profiles(&self, frequency_hz: u32) -> Result<Following, BackendError> {
+        if let (Some(archive), Some(keeper)) = (&self.shared.archive, &self.keeper) {
+            let flush = keeper.flush();
+            return Ok(Following::new(archive.follow(), move || flush.now()));
+        }
+        let archive = Arc::new(Archive::passing());
+        let windows = archive.follow();
+        let keeper = recorder::Keeper::start(&self.recorder, archive, None, frequency_hz)
+            .map_err(|error| start::thread_failure("keeper of profiles", &error))?;
+        // Its last window comes when it ends.
+        Ok(Following::new(windows, move || drop(keeper)))
     }
 
     fn intake(&self) -> Option<Arc<Intake>> {

@@ -9,4 +9,5 @@ mod script;
 
 mod names;
 mod pages;
+mod replay;
 mod speed;

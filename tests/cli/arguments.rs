@@ -26,6 +26,10 @@ fn senseless_values_name_what_would_be_right() -> Result<()> {
         ("flamegraph -o drawing.png", ".speedscope.json"),
         ("flamegraph --format png", "pprof"),
         ("diff a.folded", "<B>"),
+        ("record --duration 1s", "--output"),
+        ("record -o a --duration 25h", "at most 24h"),
+        ("record -o a --before 3m", "at most 2m"),
+        ("replay", "<FILE>"),
         ("diff pid:none host", "./pid:none"),
         ("diff host host -o diff.pb.gz", "format of a difference"),
         ("top --once --columns name,nonsense", "nonsense"),
@@ -52,7 +56,7 @@ fn no_command_shows_the_help_and_is_an_error() -> Result<()> {
 #[test]
 fn every_command_has_help_with_an_example() -> Result<()> {
     let asking = ["top", "latency", "states", "flamegraph", "diff", "outliers", "containers"];
-    for command in asking.into_iter().chain(["run", "doctor"]) {
+    for command in asking.into_iter().chain(["run", "record", "replay", "doctor"]) {
         let output = cli(&[command, "--help"])?;
         assert_eq!(output.status, Some(0), "{output:?}");
         let examples = output.stdout.split_once("Example").map_or("", |(_, examples)| examples);

@@ -35,8 +35,19 @@ fn is_ours(text: &str) -> bool {
 }
 
 /// The commands whose help has examples that are run; `selftest` takes longer than all of them.
-pub const COMMANDS: [&str; 9] =
-    ["run", "top", "latency", "states", "flamegraph", "diff", "outliers", "containers", "doctor"];
+pub const COMMANDS: [&str; 11] = [
+    "run",
+    "top",
+    "latency",
+    "states",
+    "flamegraph",
+    "diff",
+    "outliers",
+    "containers",
+    "record",
+    "replay",
+    "doctor",
+];
 
 /// Those in the `--help` of each command.
 pub fn of_help() -> Result<Vec<Example>> {

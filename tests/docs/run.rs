@@ -61,6 +61,17 @@ impl Stage {
         Ok(())
     }
 
+    /// A recording that nobody made yet, to be replayed.
+    fn record(&self, file: &str) -> Result<()> {
+        if self.directory.path().join(file).exists() {
+            return Ok(());
+        }
+        let arguments = ["record", "-o", file, "--duration", "1s"];
+        let output = run_captured(cli_command(&arguments).current_dir(self.directory.path()))?;
+        ensure!(output.success(), "{output:?}");
+        Ok(())
+    }
+
     /// The example's words, with this machine's container and process in place of the invented.
     fn words(&self, example: &Example) -> Result<Vec<String>> {
         let line = example.line.strip_prefix("cgscope ").context("no command of ours")?;
@@ -91,6 +102,10 @@ pub fn run(stage: &mut Stage, example: &Example) -> Result<()> {
     let has = |flag: &str| words.iter().any(|word| word == flag);
     match words[0].as_str() {
         "run" if !has("--help") => run_daemon(stage, &words),
+        "replay" if !has("--help") => {
+            stage.record(words.get(1).context("which file")?)?;
+            run_daemon(stage, &words)
+        }
         "top" if !has("--once") && !has("--json") => run_live(stage, &words),
         _ => run_to_its_end(stage, words),
     }
@@ -101,7 +116,9 @@ fn run_to_its_end(stage: &mut Stage, mut words: Vec<String>) -> Result<()> {
         ["latency", "states", "flamegraph", "diff", "outliers"].contains(&words[0].as_str());
     let has = |words: &[String], flag: &str| words.iter().any(|word| word == flag);
     let is_help = has(&words, "--help");
-    if has(&words, "--start") {
+    if let Some(at) = words.iter().position(|word| word == "--address") {
+        words[at + 1] = stage.keeper()?;
+    } else if has(&words, "--start") {
         words.extend(["--address".to_owned(), stage.keeper()?]);
     } else if takes_time && !has(&words, "--duration") && !is_help {
         words.extend(["--duration".to_owned(), "1s".to_owned()]);
@@ -115,7 +132,7 @@ fn run_to_its_end(stage: &mut Stage, mut words: Vec<String>) -> Result<()> {
     ensure!(output.success(), "{output:?}");
     let at = words.iter().position(|word| word == "-o");
     let file = at.and_then(|at| words.get(at + 1)).map(String::as_str);
-    let writes = ["flamegraph", "diff"].contains(&words[0].as_str()) && !is_help;
+    let writes = ["flamegraph", "diff", "record"].contains(&words[0].as_str()) && !is_help;
     if writes && file != Some("-") {
         let usual = if words[0] == "diff" { "diff.svg" } else { "flamegraph.svg" };
         let file = file.unwrap_or(usual);
@@ -139,6 +156,7 @@ fn run_daemon(stage: &Stage, words: &[String]) -> Result<()> {
         arguments.extend(["--listen", "127.0.0.1:0"]);
     }
     let mut daemon = cli_command(&arguments)
+        .current_dir(stage.directory.path())
         .env("CGSCOPE_RUNTIME_DIR", stage.directory.path())
         .stdout(Stdio::null())
         .stderr(File::create(&log)?)

@@ -76,6 +76,11 @@ impl Daemon {
             .stderr(log)
             .spawn()
             .context("cannot start cgscope")?;
+        Self::ready(child, port, directory)
+    }
+
+    /// Of a process that was just started and writes to `log` in its directory; waits until it answers.
+    pub(crate) fn ready(child: Child, port: u16, directory: TempDir) -> Result<Self> {
         let http = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(REQUEST_PATIENCE))
@@ -238,7 +243,7 @@ impl Drop for Daemon {
 }
 
 /// A port nothing listens on. Another process may take it before the daemon does; then the daemon says so.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context("cannot bind to 127.0.0.1")?;
     Ok(listener.local_addr()?.port())
 }

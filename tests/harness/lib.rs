@@ -35,6 +35,7 @@ pub mod peer;
 mod plain_cgroup;
 mod pprof;
 pub mod protobuf;
+mod replay;
 mod scrape;
 mod trace;
 mod tracepoint_count;

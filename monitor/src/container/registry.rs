@@ -18,7 +18,7 @@ use super::find::{self, FindError};
 use super::model::{Container, ContainerId};
 use super::state::StateFiles;
 use super::table::{Handle, Limits, Now, Table};
-use crate::kernel::cgroupfs::{CgroupId, CgroupKey, CgroupTree, HierarchyId};
+use crate::kernel::cgroupfs::{CgroupId, CgroupKey, CgroupTree, Hierarchy, HierarchyId};
 use crate::metric::WallTimeNs;
 
 /// Most records that wait for a name at one time; more are counted and keep their short ids.
@@ -89,6 +89,21 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    fn new(tree: &CgroupTree, options: &Options) -> Self {
+        let limits = Limits { tombstones: options.tombstones, age: options.tombstone_age };
+        Self {
+            table: RwLock::new(Table::new(tree.hierarchy_id, limits)),
+            untried: Mutex::new(0),
+            all_tried: Condvar::new(),
+            waiting: AtomicU64::new(0),
+            stopped: AtomicBool::new(false),
+            unknown: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            state_errors: AtomicU64::new(0),
+            last_error: Mutex::new(None),
+        }
+    }
+
     pub fn read(&self) -> RwLockReadGuard<'_, Table> {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,6 +146,8 @@ pub struct Registry {
     queue: Option<Sender<Job>>,
     worker: Option<JoinHandle<()>>,
     started: Instant,
+    /// Where containers are written down and not looked at: those whose directory had outlived them.
+    leftovers: Option<HashSet<ContainerId>>,
 }
 
 impl Registry {
@@ -142,18 +159,7 @@ impl Registry {
 
     /// As [`Self::start`], with other limits or another root.
     pub fn start_with(tree: CgroupTree, options: Options) -> Self {
-        let limits = Limits { tombstones: options.tombstones, age: options.tombstone_age };
-        let shared = Arc::new(Shared {
-            table: RwLock::new(Table::new(tree.hierarchy_id, limits)),
-            untried: Mutex::new(0),
-            all_tried: Condvar::new(),
-            waiting: AtomicU64::new(0),
-            stopped: AtomicBool::new(false),
-            unknown: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            state_errors: AtomicU64::new(0),
-            last_error: Mutex::new(None),
-        });
+        let shared = Arc::new(Shared::new(&tree, &options));
         let (queue, jobs) = mpsc::channel();
         let files = StateFiles::new(&options.root, &tree.hierarchy, &tree.mount);
         let worker = std::thread::Builder::new().name("container-names".to_owned()).spawn({
@@ -168,9 +174,31 @@ impl Registry {
             }
         };
         let queue = worker.is_some().then_some(queue);
-        let registry = Self { tree, shared, queue, worker, started: Instant::now() };
+        let started = Instant::now();
+        let registry = Self { tree, shared, queue, worker, started, leftovers: None };
         registry.walk(&registry.tree, &mut HashSet::new());
         registry
+    }
+
+    /// Of containers that were written down on another host: no file is read, and nobody is born or dies. Of `leftovers` only the
+    /// directory was left.
+    pub fn recorded(
+        containers: impl IntoIterator<Item = Container>,
+        leftovers: HashSet<ContainerId>,
+    ) -> Self {
+        let tree = CgroupTree {
+            hierarchy: Hierarchy::V2,
+            hierarchy_id: HierarchyId::V2,
+            mount: PathBuf::new(),
+            reason: String::new(),
+        };
+        let shared = Arc::new(Shared::new(&tree, &Options::default()));
+        {
+            let mut table = shared.write();
+            containers.into_iter().for_each(|container| table.adopt(container));
+        }
+        let (started, leftovers) = (Instant::now(), Some(leftovers));
+        Self { tree, shared, queue: None, worker: None, started, leftovers }
     }
 
     fn walk(&self, tree: &CgroupTree, found: &mut HashSet<CgroupKey>) {
@@ -264,7 +292,12 @@ impl Registry {
     /// Whether the directory of a container that lives has outlived its processes: its runtime was killed before it could clean
     /// up. False where that cannot be told. Reads a file.
     pub fn is_leftover(&self, container: &Container) -> bool {
-        container.is_alive() && self.tree.is_populated(&container.cgroup) == Some(false)
+        match &self.leftovers {
+            Some(leftovers) => container.is_alive() && leftovers.contains(&container.id),
+            None => {
+                container.is_alive() && self.tree.is_populated(&container.cgroup) == Some(false)
+            }
+        }
     }
 
     /// Containers, living first, then by qualified name. `all` adds units, plain cgroups and the host.

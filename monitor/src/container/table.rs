@@ -138,6 +138,21 @@ impl Table {
         handle
     }
 
+    /// Takes a record over as it was written down elsewhere.
+    pub fn adopt(&mut self, container: Container) {
+        let directory = container.cgroup.clone();
+        if container.is_alive() {
+            self.open(directory, container);
+            return;
+        }
+        let handle = Handle(self.next);
+        self.next += 1;
+        let container = Arc::new(container);
+        let record = Record { container, root: None, live: BTreeSet::new(), learned: false };
+        self.records.insert(handle, record);
+        self.dead_records.push_back((Duration::ZERO, handle));
+    }
+
     fn root_of(&self, handle: Handle) -> Option<CgroupKey> {
         self.records.get(&handle)?.root
     }

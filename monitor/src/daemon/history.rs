@@ -3,12 +3,12 @@
 use std::{io, sync::Arc};
 
 use crate::{
-    container::{Container, Registry},
+    container::Registry,
     serve::{
-        EngineOptions, PROCESS_PREFIX,
+        EngineOptions, PROCESS_PREFIX, names,
         report::{Check, CheckStatus},
     },
-    store::{History, HistoryOptions, Named, Names, Refusal, State, profiles::Archive},
+    store::{History, HistoryOptions, Names, Refusal, State, profiles::Archive},
 };
 
 /// Starts it, unless it is off.
@@ -25,26 +25,6 @@ pub(super) fn start(
     // A watched process is measured for the one request that asks.
     let options = HistoryOptions { skipped_prefix: Some(PROCESS_PREFIX), ..options.clone() };
     History::start(options, names).map(Some)
-}
-
-fn names(registry: &Registry) -> Vec<Named> {
-    let pseudo = [Container::kernel(), Container::unattributed()];
-    // Of two with one id the later overwrites the earlier: the dead come first.
-    let mut all = registry.containers(true, true);
-    all.reverse();
-    all.iter().map(AsRef::as_ref).chain(&pseudo).map(named).collect()
-}
-
-fn named(container: &Container) -> Named {
-    let pod = container.pod.as_ref();
-    Named {
-        id: container.id.as_str().to_owned(),
-        name: container.name.clone(),
-        runtime: container.runtime.as_str().to_owned(),
-        image: container.image.clone(),
-        pod: pod.and_then(|pod| pod.name.clone()),
-        namespace: pod.and_then(|pod| pod.namespace.clone()),
-    }
 }
 
 /// Whether profiles are written, and how many were lost.

@@ -174,7 +174,7 @@ fn host(options: &EngineOptions) -> Host {
     host
 }
 
-fn thread_failure(what: &str, error: &std::io::Error) -> BackendError {
+pub(super) fn thread_failure(what: &str, error: &std::io::Error) -> BackendError {
     BackendError::Failed {
         what: format!("the thread of the {what} cannot start: {error}"),
         remedy: "raise the limit of threads (ulimit -u)".into(),

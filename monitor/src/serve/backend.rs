@@ -10,15 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::{
     intake::Intake,
     report::{DoctorReport, ProbesReport},
+    tape::RecordingReport,
 };
 use crate::{
     analyze::audit::AuditReport,
     collect::Outlier,
     container::{ContainerId, FindError, Registry, limits::Change},
     kernel::{host::SourceStatus, ids::Tgid},
-    metric::{Descriptor, Subject},
+    metric::{Descriptor, KtimeNs, Subject, WallTimeNs},
     profile::{Profile, ProfileKind},
-    store::{Live, Snapshot, profiles::Archive},
+    store::{
+        Live, Snapshot,
+        profiles::{Archive, KeptWindows},
+    },
 };
 
 /// A boxed future that can move between threads.
@@ -37,6 +41,25 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What this kernel offers and what is missing.
     fn doctor(&self) -> DoctorReport;
+
+    /// What `now` means in a question.
+    fn now(&self) -> (WallTimeNs, KtimeNs) {
+        (WallTimeNs::now(), KtimeNs::now())
+    }
+
+    /// What is replayed; `None` where it is measured.
+    fn recording(&self) -> Option<&RecordingReport> {
+        None
+    }
+
+    /// Windows of stack samples while what is given is held: those that are kept, or of so many samples a second and CPU that are
+    /// taken for this.
+    ///
+    /// # Errors
+    /// That there can be none.
+    fn follow_profiles(&self, _frequency_hz: u32) -> Result<Following, BackendError> {
+        Err(BackendError::no_profiles())
+    }
 
     /// History as it is now.
     ///
@@ -104,6 +127,26 @@ impl Watch {
     /// `guard` ends the measuring when it is dropped.
     pub fn new(subject: Subject, guard: impl Any + Send + Sync) -> Self {
         Self { subject, _guard: Box::new(guard) }
+    }
+}
+
+/// Windows of stack samples as they come.
+pub struct Following {
+    /// They.
+    pub windows: KeptWindows,
+    end: Box<dyn FnOnce() + Send>,
+}
+
+impl Following {
+    /// `end` waits until the window under way has come.
+    pub fn new(windows: KeptWindows, end: impl FnOnce() + Send + 'static) -> Self {
+        Self { windows, end: Box::new(end) }
+    }
+
+    /// Ends the window under way and waits for it: not on a thread that answers others.
+    pub fn end(self) -> KeptWindows {
+        (self.end)();
+        self.windows
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{api::ContainerRow, subject};
+use super::{api::ContainerRow, subject, tape::RecordedBrief};
 use crate::{
     analyze::{Change, Series, SubjectWindow, Window},
     container::Container,
@@ -26,6 +26,9 @@ pub struct LiveList {
     pub host: HostBrief,
     /// The containers, the most stalled first.
     pub containers: Vec<LiveRow>,
+    /// Of what recording it is the last; absent where it is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recording: Option<RecordedBrief>,
 }
 
 /// One container in it.
@@ -93,6 +96,7 @@ impl LiveList {
             span_ns: window.span.as_nanos() as u64,
             host: HostBrief::of(window),
             containers: containers.collect(),
+            recording: None,
         }
     }
 }

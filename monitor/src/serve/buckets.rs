@@ -5,7 +5,11 @@ use monitor_common::bucket;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    backend::BackendError, error::ApiError, params::Params, query::ask, query_params::QueryParams,
+    backend::BackendError,
+    error::ApiError,
+    params::Params,
+    query::{ask, now_ms},
+    query_params::QueryParams,
     routes::Served,
 };
 use crate::store::{Gain, query::heat};
@@ -74,7 +78,7 @@ pub(super) async fn buckets(
             remedy: "leave out fn, q, by, aggregate and against, or ask /api/v1/query".to_owned(),
         }));
     }
-    let (query, _) = params.questions()?;
+    let (query, _) = params.questions(now_ms(&served))?;
     let metric = query.metric.clone();
     let heat = ask(served, move |snapshot| heat(snapshot, &query)).await?;
     let ns = |ms: u64| ms.saturating_mul(1_000_000);

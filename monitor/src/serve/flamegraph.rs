@@ -19,6 +19,7 @@ use super::{
     kept::Kept,
     params::{DEFAULT_DURATION, Params, RecordParams, duration_or, frequency_or},
     past::{self, PastRequest},
+    query::now_ms,
     routes::Served,
     subject,
 };
@@ -99,11 +100,12 @@ async fn draw_past(
             remedy: "leave frequency out".to_owned(),
         }));
     }
-    let range = past::range(start.as_deref(), end.as_deref(), duration)?;
+    let now_ms = now_ms(&served);
+    let range = past::range(start.as_deref(), end.as_deref(), duration, now_ms)?;
     let length_ms = range.end - range.start;
     let before = against.map(|start| {
         let length = Span(Duration::from_millis(length_ms));
-        past::range(Some(&start), None, Some(length))
+        past::range(Some(&start), None, Some(length), now_ms)
     });
     let before = before.transpose()?;
     let request =

@@ -10,6 +10,7 @@ use axum::{
     http::Request,
 };
 use tokio::{runtime::Runtime, sync::watch};
+use tokio_stream::StreamExt;
 use tower::ServiceExt;
 
 use super::{
@@ -63,6 +64,32 @@ impl InProcess {
             let is_success = answer.status().is_success();
             let body = to_bytes(answer.into_body(), limit_bytes).await?;
             Ok((is_success, body.to_vec()))
+        })
+    }
+
+    /// Whether `GET path` succeeds; its body goes to `take` as it comes, until that says `false`.
+    ///
+    /// # Errors
+    /// [`NoAnswer`].
+    pub fn get_in_parts(
+        &self,
+        path: &str,
+        take: &mut dyn FnMut(bool, &[u8]) -> bool,
+    ) -> Result<bool, NoAnswer> {
+        self.runtime.block_on(async {
+            let request = Request::get(path).body(Body::empty())?;
+            let answer = match self.router.clone().oneshot(request).await {
+                Ok(answer) => answer,
+                Err(never) => match never {},
+            };
+            let is_success = answer.status().is_success();
+            let mut parts = answer.into_body().into_data_stream();
+            while let Some(part) = parts.next().await {
+                if !take(is_success, &part?) {
+                    break;
+                }
+            }
+            Ok(is_success)
         })
     }
 }

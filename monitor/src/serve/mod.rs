@@ -41,17 +41,19 @@ mod server;
 pub mod sources;
 mod stream;
 mod subject;
+pub mod tape;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use backend::{
-    Backend, BackendError, BoxFuture, ErrorKind, PROCESS_PREFIX, ProfileRequest, Target, Watch,
-    process_subject,
+    Backend, BackendError, BoxFuture, ErrorKind, Following, PROCESS_PREFIX, ProfileRequest, Target,
+    Watch, process_subject,
 };
 pub use in_process::{InProcess, NoAnswer};
 pub use options::EngineOptions;
 pub use params::{DEFAULT_DURATION, MAX_DURATION, MAX_FREQUENCY_HZ};
 pub use routes::{Ending, ending, router};
 pub use server::{ServeError, bind, serve};
+pub use subject::names;

@@ -108,7 +108,7 @@ pub(super) async fn list(
     let total = outliers.len();
     outliers.truncate(params.limit.unwrap_or(DEFAULT_LIMIT));
     Ok(Json(OutlierList {
-        at: WallTimeNs::now(),
+        at: served.backend.now().0,
         span_ns: span.as_nanos() as u64,
         total,
         outliers: outliers.into_iter().map(OutlierRow::from).collect(),

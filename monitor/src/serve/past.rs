@@ -7,11 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     backend::BackendError, duration::Span, error::ApiError, flamegraph, params::Params,
-    query_params::instant_ms, routes::Served, subject,
+    query::now_ms, query_params::instant_ms, routes::Served, subject,
 };
 use crate::{
     kernel::ids::Tgid,
-    metric::WallTimeNs,
     profile::{
         Diff, DiffFormat, Format, KeptThread, Profile, ProfileKind, Recording, Scale, Weight,
     },
@@ -73,7 +72,7 @@ pub struct PastRequest {
     pub range: Range<u64>,
 }
 
-/// The range that a start, an end and a length say; two of them are enough.
+/// The range that a start, an end and a length say; two of them are enough. `now_ms` is what `now` means, ms since 1970.
 ///
 /// # Errors
 /// What is no range, or too long.
@@ -81,8 +80,8 @@ pub fn range(
     start: Option<&str>,
     end: Option<&str>,
     duration: Option<Span>,
+    now_ms: u64,
 ) -> Result<Range<u64>, BackendError> {
-    let now_ms = WallTimeNs::now().0 / 1_000_000;
     let instant = |text: &str| instant_ms(text, now_ms);
     let length_ms = duration.map(|span| span.0.as_millis() as u64);
     let (start_ms, end_ms) = match (start, end, length_ms) {
@@ -187,7 +186,7 @@ pub async fn activity(
 ) -> Result<Json<ActivityAnswer>, ApiError> {
     let kind = flamegraph::kind(params.r#type.as_deref())?;
     kept(kind)?;
-    let range = range(params.start.as_deref(), params.end.as_deref(), None)?;
+    let range = range(params.start.as_deref(), params.end.as_deref(), None, now_ms(&served))?;
     let step = params.step.map_or(DEFAULT_STEP, |span| span.0);
     let step_ms = step.as_millis() as u64;
     if step < LEAST_STEP || (range.end - range.start) / step_ms >= MAX_STEPS {
@@ -281,14 +280,16 @@ fn invalid(what: &str, remedy: &str) -> BackendError {
 mod tests {
     use super::*;
 
+    const NOW_MS: u64 = 1_700_000_000_000;
+
     #[test]
     fn ranges() {
         let seconds = |s| Some(Span(Duration::from_secs(s)));
-        assert_eq!(range(Some("100"), Some("160"), None), Ok(100_000..160_000));
-        assert_eq!(range(Some("100"), None, seconds(5)), Ok(100_000..105_000));
-        assert_eq!(range(None, Some("1000"), seconds(5)), Ok(995_000..1_000_000));
-        assert_eq!(range(None, Some("1000"), None), Ok(400_000..1_000_000));
-        let open = range(Some("-1m"), None, None).unwrap();
+        assert_eq!(range(Some("100"), Some("160"), None, NOW_MS), Ok(100_000..160_000));
+        assert_eq!(range(Some("100"), None, seconds(5), NOW_MS), Ok(100_000..105_000));
+        assert_eq!(range(None, Some("1000"), seconds(5), NOW_MS), Ok(995_000..1_000_000));
+        assert_eq!(range(None, Some("1000"), None, NOW_MS), Ok(400_000..1_000_000));
+        let open = range(Some("-1m"), None, None, NOW_MS).unwrap();
         assert_eq!(open.end - open.start, 60_000);
         for (start, end, duration) in [
             (Some("100"), Some("100"), None),
@@ -298,7 +299,7 @@ mod tests {
             (Some("soon"), None, None),
             (Some("100"), None, seconds(0)),
         ] {
-            assert!(range(start, end, duration).is_err(), "{start:?} {end:?} {duration:?}");
+            assert!(range(start, end, duration, NOW_MS).is_err(), "{start:?} {end:?} {duration:?}");
         }
     }
 }

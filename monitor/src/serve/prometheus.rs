@@ -14,10 +14,11 @@ use super::{
     prometheus_api::{AllMetadata, BuildInfo, Failure, Metadata, Metric, QueryData, Success},
     prometheus_params::Fields,
     prometheus_source::HistorySource,
+    query::now_ms,
     routes::Served,
 };
 use crate::{
-    metric::{Kind, WallTimeNs},
+    metric::Kind,
     promql::{self, Answer, Condition, Labels, Limits, Options, PromqlError},
 };
 
@@ -29,7 +30,7 @@ type Reply<T> = Result<Success<T>, Failure>;
 
 pub async fn query(State(served): State<Served>, fields: Fields) -> Reply<QueryData> {
     let text = fields.needed("query")?.to_owned();
-    let at_ms = fields.time_ms("time")?.unwrap_or_else(now_ms);
+    let at_ms = fields.time_ms("time")?.unwrap_or(now_ms(&served) as i64);
     let options = options(&fields)?;
     let answer =
         ask(served, options.limits, move |source| promql::instant(source, &text, at_ms, &options));
@@ -129,10 +130,6 @@ pub async fn build_info() -> Success<BuildInfo> {
 
 fn options(fields: &Fields) -> Result<Options, PromqlError> {
     Ok(Options { limits: fields.limits()?, ..Options::default() })
-}
-
-fn now_ms() -> i64 {
-    (WallTimeNs::now().0 / 1_000_000) as i64
 }
 
 fn reply(answer: Answer) -> Success<QueryData> {

@@ -26,7 +26,7 @@ pub async fn query(
     State(served): State<Served>,
     Params(params): Params<QueryParams>,
 ) -> Result<Json<QueryAnswer>, ApiError> {
-    let (query, other) = params.questions()?;
+    let (query, other) = params.questions(now_ms(&served))?;
     let metric = query.metric.clone();
     let (answer, other) = ask(served, move |snapshot| {
         let other = other.map(|other| evaluate(snapshot, &other)).transpose()?;
@@ -93,6 +93,11 @@ pub async fn label_values(
     let values =
         ask(served, move |snapshot| values_of(snapshot, &label, metric.as_deref(), &conditions));
     Ok(Json(LabelValuesAnswer { values: values.await?.into_iter().collect() }))
+}
+
+/// What `now` means, ms since 1970.
+pub(super) fn now_ms(served: &Served) -> u64 {
+    served.backend.now().0.0 / 1_000_000
 }
 
 /// Asks on a thread that may wait for a disk.

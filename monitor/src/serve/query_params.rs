@@ -5,10 +5,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::{backend::BackendError, duration::Span};
-use crate::{
-    metric::WallTimeNs,
-    store::query::{Function, Limits, Matcher, Query, QueryError},
-};
+use crate::store::query::{Function, Limits, Matcher, Query, QueryError};
 
 /// The range of a question that does not say.
 const DEFAULT_RANGE: Duration = Duration::from_secs(3_600);
@@ -76,12 +73,11 @@ pub struct LabelParams {
 }
 
 impl QueryParams {
-    /// As history takes it: the question, and the one it is held against.
+    /// As history takes it: the question, and the one it is held against. `now_ms` is what `now` means, ms since 1970.
     ///
     /// # Errors
     /// What makes no sense.
-    pub fn questions(mut self) -> Result<(Query, Option<Query>), BackendError> {
-        let now_ms = WallTimeNs::now().0 / 1_000_000;
+    pub fn questions(mut self, now_ms: u64) -> Result<(Query, Option<Query>), BackendError> {
         let (against, conditions) = (self.against.take(), self.against_match.take());
         let query = self.query(now_ms)?;
         if against.is_none() && conditions.is_none() {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{
     assets, audit, backend::Backend, backend::BackendError, batch, buckets, changes, containers,
     error::ApiError, flamegraph, guard, host, kept::Shelf, outliers, past, profiles, prometheus,
-    query, sources, stream, window::Newest,
+    query, sources, stream, tape, window::Newest,
 };
 
 /// What every handler shares.
@@ -68,6 +68,8 @@ pub fn router(
         .route("/containers/{id}/states", get(containers::states))
         .route("/processes/{pid}/latency", get(containers::process_latency))
         .route("/processes/{pid}/states", get(containers::process_states))
+        .route("/record", get(tape::record))
+        .route("/recording", get(tape::recording))
         .route("/host", get(host::host))
         .route("/host/latency", get(containers::host_latency))
         .route("/host/states", get(containers::host_states))

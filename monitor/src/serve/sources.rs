@@ -54,7 +54,7 @@ impl SourceReport {
 }
 
 pub(super) async fn list(State(served): State<Served>, _: Params<NoParams>) -> Json<SourceList> {
-    let now = KtimeNs::now();
+    let (_, now) = served.backend.now();
     let sources = served.backend.sources().into_iter();
     Json(SourceList { sources: sources.map(|status| SourceReport::of(status, now)).collect() })
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 
-use super::{brief::LiveList, params::Params, routes::Served};
+use super::{brief::LiveList, params::Params, routes::Served, tape::RecordedBrief};
 
 /// Silence after which a comment shows that the stream lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -45,7 +45,8 @@ async fn feed(served: Served, all: bool, to_reader: mpsc::Sender<Result<Event, I
         // The window of the last two ticks, also for the first event: a page is filled at once.
         if let Some((first, last)) = served.backend.live().window(Duration::ZERO) {
             let window = served.newest.between(&first, &last);
-            let list = LiveList::of(&window, served.backend.registry(), all);
+            let mut list = LiveList::of(&window, served.backend.registry(), all);
+            list.recording = served.backend.recording().map(RecordedBrief::from);
             let event = match Event::default().event("overview").json_data(&list) {
                 Ok(event) => event,
                 Err(error) => {

@@ -18,6 +18,7 @@ use crate::{
     container::{Container, Registry, Runtime},
     kernel::ids::Tgid,
     metric::Subject,
+    store::Named,
 };
 
 /// How long a container may be without its name: two ticks, and time to read what the runtime says of it.
@@ -75,11 +76,32 @@ pub async fn find_soon(backend: &dyn Backend, query: &str) -> Result<Arc<Contain
     loop {
         let found = find(backend, query);
         let left = NAMED_AFTER.saturating_sub(started.elapsed());
-        if !matches!(found, Err(BackendError::NotFound { .. })) || left.is_zero() {
+        let is_missing = matches!(found, Err(BackendError::NotFound { .. }));
+        if !is_missing || left.is_zero() || backend.live().is_over() {
             return found;
         }
         // A tick, the end of patience, or ticks that were missed: each is a reason to look again.
         let _ = timeout(left, added.recv()).await;
+    }
+}
+
+/// What history calls everybody, the two that the registry does not have included.
+pub fn names(registry: &Registry) -> Vec<Named> {
+    let pseudo = [Container::kernel(), Container::unattributed()];
+    // Of two with one id the later overwrites the earlier: the dead come first.
+    let all = registry.containers(true, true);
+    all.iter().rev().map(AsRef::as_ref).chain(&pseudo).map(named).collect()
+}
+
+fn named(container: &Container) -> Named {
+    let pod = container.pod.as_ref();
+    Named {
+        id: container.id.as_str().to_owned(),
+        name: container.name.clone(),
+        runtime: container.runtime.as_str().to_owned(),
+        image: container.image.clone(),
+        pod: pod.and_then(|pod| pod.name.clone()),
+        namespace: pod.and_then(|pod| pod.namespace.clone()),
     }
 }
 

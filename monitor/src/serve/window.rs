@@ -86,8 +86,11 @@ async fn ends(live: &Live, duration: Duration) -> Result<(Arc<Tick>, Arc<Tick>),
         let mut added = live.subscribe();
         let first = match live.window(least) {
             Some((first, last)) if last.taken.since(first.taken) >= least => return (first, last),
+            // All there ever will be.
+            Some((first, last)) if live.is_over() => return (first, last),
             Some((first, _)) => first,
             None => match live.latest() {
+                Some(only) if live.is_over() => return (Arc::clone(&only), only),
                 Some(first) => first,
                 None => next(live, &mut added).await,
             },

@@ -15,6 +15,7 @@ use super::{
     intake_arguments::IntakeArguments,
     push_arguments::PushArguments,
     selftest::SelftestArguments,
+    tape_arguments::{RecordArguments, ReplayArguments},
     top_columns::Columns,
 };
 use crate::profile::{Format, ProfileKind};
@@ -61,6 +62,22 @@ pub enum Command {
         cgscope flamegraph --start -10m --duration 10m --against -70m -o what-changed.svg"
     )]
     Flamegraph(FlamegraphArguments),
+    /// Record everything for a while into a file that can be replayed elsewhere
+    #[command(
+        after_help = "Examples:\n  sudo cgscope record -o web-42.cgscope --duration 60s\n  sudo cgscope record -o what-was.cgscope --before 2m --duration 5s\n  \
+        cgscope replay web-42.cgscope\n\n\
+        The file holds every measurement, the names of the containers, stacks at 19 Hz or as the daemon keeps them, the slowest \
+        operations, changed limits and what doctor says. Ctrl-C ends it early: what came until then, but for up to ten seconds, can be \
+        replayed."
+    )]
+    Record(RecordArguments),
+    /// Serve the page, the API and the commands from a file of `record`, without privileges
+    #[command(
+        after_help = "Examples:\n  cgscope replay web-42.cgscope\n  cgscope latency --container web --address 127.0.0.1:7071\n  \
+        CGSCOPE_ADDRESS=127.0.0.1:7071 cgscope flamegraph --start -1m --duration 1m -o then.svg\n\n\
+        `now` is the end of the recording. What would have to be measured anew is refused."
+    )]
+    Replay(ReplayArguments),
     /// Compare two profiles: files, or recordings one after the other
     #[command(after_help = "Examples:\n  cgscope diff before.folded after.pb.gz -o diff.svg\n  \
         sudo cgscope diff container:web container:web --duration 30s -o -\n\n\
@@ -396,6 +413,10 @@ mod tests {
             ("cgscope flamegraph --format png", value),
             ("cgscope flamegraph --type wall", value),
             ("cgscope diff a", ErrorKind::MissingRequiredArgument),
+            ("cgscope record --duration 10s", ErrorKind::MissingRequiredArgument),
+            ("cgscope record -o a --duration 2d", value),
+            ("cgscope record -o a --duration 0s", value),
+            ("cgscope replay", ErrorKind::MissingRequiredArgument),
             ("cgscope diff a b --format pprof", value),
             ("cgscope diff pid:x b", value),
             ("cgscope diff container: b", value),

@@ -2,7 +2,12 @@
 //!
 //! Contract: both give the same bytes for the same question, so whoever shows them need not know.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    io::{self, Read},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::de::DeserializeOwned;
 
@@ -88,10 +93,41 @@ impl Client {
         if is_success {
             return Ok(body);
         }
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(error) => Err(error.into()),
-            Err(_) => Err(strange(path)),
-        }
+        Err(refused(path, &body))
+    }
+
+    /// Hands over what the API answers to `GET path` as it comes; `span` is how long it takes to come.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`], and what `take` says.
+    pub fn each_part(
+        &self,
+        path: &str,
+        span: Duration,
+        take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut refusal = vec![];
+        let is_success = match self {
+            Self::Remote { agent, base } => {
+                ask_daemon_in_parts(agent, base, path, span + PATIENCE, &mut refusal, take)?
+            }
+            Self::Local(api) => {
+                let mut outcome = Ok(());
+                let answer = api.get_in_parts(path, &mut |is_success, part| {
+                    if is_success {
+                        outcome = take(part);
+                    } else {
+                        refusal.extend_from_slice(part);
+                    }
+                    outcome.is_ok()
+                });
+                outcome?;
+                answer.map_err(|error| {
+                    Failure::new(RUNTIME, format!("cannot ask for {path}: {error}"), "")
+                })?
+            }
+        };
+        if is_success { Ok(()) } else { Err(refused(path, &refusal)) }
     }
 
     /// What the API answers to `GET path`.
@@ -101,6 +137,10 @@ impl Client {
     pub fn get<T: DeserializeOwned>(&self, path: &str, span: Duration) -> Result<T, Failure> {
         serde_json::from_slice(&self.bytes(path, span)?).map_err(|_| strange(path))
     }
+}
+
+fn refused(path: &str, body: &[u8]) -> Failure {
+    serde_json::from_slice::<ErrorBody>(body).map_or_else(|_| strange(path), Failure::from)
 }
 
 fn strange(path: &str) -> Failure {
@@ -121,16 +161,47 @@ fn ask_daemon(
     path: &str,
     patience: Duration,
 ) -> Result<(bool, Vec<u8>), Failure> {
-    let unreachable = |error: ureq::Error| {
-        let remedy = "see whether `cgscope run` still runs, or use --standalone";
-        Failure::new(RUNTIME, format!("cannot ask the daemon at {base}: {error}"), remedy)
-    };
+    let unreachable = |error: ureq::Error| unreachable(base, &error);
     let request = agent.get(format!("{base}{path}"));
     let mut answer =
         request.config().timeout_global(Some(patience)).build().call().map_err(unreachable)?;
     let is_success = answer.status().is_success();
     let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
     Ok((is_success, body.map_err(unreachable)?))
+}
+
+/// Whether it succeeds; what it says if not is added to `refusal`.
+fn ask_daemon_in_parts(
+    agent: &ureq::Agent,
+    base: &str,
+    path: &str,
+    patience: Duration,
+    refusal: &mut Vec<u8>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<bool, Failure> {
+    let request = agent.get(format!("{base}{path}"));
+    let answer = request.config().timeout_global(Some(patience)).build().call();
+    let mut answer = answer.map_err(|error| unreachable(base, &error))?;
+    if !answer.status().is_success() {
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+        refusal.extend(body.map_err(|error| unreachable(base, &error))?);
+        return Ok(false);
+    }
+    let mut body = answer.body_mut().with_config().limit(u64::MAX).reader();
+    let mut part = vec![0; 64 << 10];
+    loop {
+        match body.read(&mut part) {
+            Ok(0) => return Ok(true),
+            Ok(length) => take(&part[..length])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreachable(base, &error.into())),
+        }
+    }
+}
+
+fn unreachable(base: &str, error: &ureq::Error) -> Failure {
+    let remedy = "see whether `cgscope run` still runs, or use --standalone";
+    Failure::new(RUNTIME, format!("cannot ask the daemon at {base}: {error}"), remedy)
 }
 
 /// A path of the API with its parameters, each part encoded.

@@ -110,7 +110,8 @@ fn temporary_of(file: &Path) -> PathBuf {
     file.with_file_name(name)
 }
 
-fn unwritable(path: &Path, error: &io::Error) -> Failure {
+/// Why a file cannot be written.
+pub fn unwritable(path: &Path, error: &io::Error) -> Failure {
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "free some space, or choose another -o"

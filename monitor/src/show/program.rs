@@ -8,7 +8,7 @@ use super::{
     arguments::{Arguments, Command},
     containers, diff, doctor,
     failure::Failure,
-    flamegraph, latency, outliers, run, selftest, states, top,
+    flamegraph, latency, outliers, record, replay, run, selftest, states, top,
 };
 use crate::serve::{Backend, BackendError, EngineOptions, report::DoctorReport};
 
@@ -34,6 +34,8 @@ pub fn main(engine: Engine) -> ExitCode {
         Command::Latency(arguments) => latency::latency(engine, &arguments),
         Command::States(arguments) => states::states(engine, &arguments),
         Command::Flamegraph(arguments) => flamegraph::flamegraph(engine, &arguments),
+        Command::Record(arguments) => record::record(engine, &arguments),
+        Command::Replay(arguments) => replay::replay(&arguments),
         Command::Diff(arguments) => diff::diff(engine, &arguments),
         Command::Containers(arguments) => containers::containers(engine, &arguments),
         Command::Outliers(arguments) => outliers::outliers(engine, &arguments),

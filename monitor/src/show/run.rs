@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
+    net::{SocketAddr, TcpListener},
     sync::Arc,
     time::Duration,
 };
@@ -44,7 +45,22 @@ pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
     }
     options.unwind_cache = Some(arguments.state.cache().join("unwind"));
     let backend = (engine.start)(&options)?;
+    let announce = || claim.announce(address).map_err(Failure::from);
+    let served =
+        serve_until_asked(&backend, (listener, address), arguments.frequency, socket, announce);
+    drop(backend);
+    drop(claim);
+    served
+}
 
+/// Serves until a signal asks it to end. `announce` is called when it can be asked.
+pub fn serve_until_asked(
+    backend: &Arc<dyn Backend>,
+    (listener, address): (TcpListener, SocketAddr),
+    frequency_hz: u32,
+    socket: Option<IntakeSocket>,
+    announce: impl FnOnce() -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let failed =
         |error: io::Error| Failure::new(RUNTIME, format!("cannot start threads: {error}"), "");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -54,21 +70,19 @@ pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
         .build()
         .map_err(failed)?;
     let (sender, ending) = ending();
-    let router = router(Arc::clone(&backend), ending.clone(), Some(address), arguments.frequency);
+    let router = router(Arc::clone(backend), ending.clone(), Some(address), frequency_hz);
     let served = runtime.block_on(async {
         let stop = asked_to_end().map_err(failed)?;
-        claim.announce(address)?;
+        announce()?;
         tracing::info!("serving http://{address}");
         if !address.ip().is_loopback() {
             tracing::warn!("whoever reaches {address} reads everything: there is no token yet");
         }
-        let posts = posts(socket, &backend, ending);
+        let posts = posts(socket, backend, ending);
         let (served, posts) = tokio::join!(serve(listener, router, sender, stop), posts);
         served.and(posts).map_err(Failure::from)
     });
     runtime.shutdown_timeout(LAST_WORK);
-    drop(backend);
-    drop(claim);
     served
 }
 
@@ -86,7 +100,8 @@ async fn posts(
     }
 }
 
-fn log() {
+/// Messages of the program on stderr.
+pub fn log() {
     // What the kernel half may say was chosen when it was loaded, so all that comes is wanted.
     let filter = EnvFilter::try_from_env("CGSCOPE_LOG")
         .unwrap_or_else(|_| EnvFilter::new("info,monitor_ebpf=trace"));

@@ -343,7 +343,8 @@ pub fn unit_name(unit: Unit) -> &'static str {
     }
 }
 
-fn unit_of(name: &str) -> Unit {
+/// The unit of a stored name.
+pub fn unit_of(name: &str) -> Unit {
     let units = [Unit::Seconds, Unit::Bytes, Unit::Ratio, Unit::Count];
     units.into_iter().find(|unit| unit_name(*unit) == name).unwrap_or(Unit::Count)
 }

@@ -23,6 +23,7 @@ mod retention;
 mod seal;
 mod shared;
 mod snapshot;
+pub mod tape;
 pub mod tier;
 mod writer;
 
@@ -35,7 +36,7 @@ mod writer_tests;
 
 pub use database::Named;
 pub use history::History;
-pub use live::Live;
+pub use live::{Live, OlderTicks};
 pub use options::HistoryOptions;
 pub use own::DESCRIPTORS;
 pub use point::Gain;

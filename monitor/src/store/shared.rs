@@ -12,7 +12,7 @@ use std::{
 use rusqlite::Connection;
 
 use super::{
-    database::{self, SeriesRow},
+    database::{self, Named, SeriesRow},
     frame::Frame,
 };
 
@@ -26,6 +26,8 @@ pub struct Open {
     pub frames: VecDeque<Arc<Frame>>,
     /// Series of theirs that are not in the database.
     pub new_series: Vec<SeriesRow>,
+    /// What subjects are called, where there is no database.
+    pub named: Arc<[Named]>,
 }
 
 /// Whether history is written.
@@ -92,7 +94,7 @@ impl Counts {
 /// Shared by the writer and all readers.
 #[derive(Debug)]
 pub struct Shared {
-    /// Where the database is.
+    /// Where the database is; empty where there is none.
     pub database: PathBuf,
     /// What was counted.
     pub counts: Counts,
@@ -138,6 +140,9 @@ impl Shared {
 
     /// A connection to read; `None` when there is nothing to read from.
     pub fn reader(&self) -> Option<Connection> {
+        if self.database.as_os_str().is_empty() {
+            return None;
+        }
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         idle.or_else(|| database::open_to_read(&self.database).ok())
     }

@@ -33,6 +33,7 @@ pub struct Snapshot {
     connection: Option<Connection>,
     frames: Vec<Arc<Frame>>,
     new_series: Vec<SeriesRow>,
+    named: Arc<[Named]>,
 }
 
 impl Snapshot {
@@ -50,6 +51,7 @@ impl Snapshot {
             connection,
             frames: open.frames.iter().cloned().collect(),
             new_series: open.new_series.clone(),
+            named: Arc::clone(&open.named),
         }
     }
 
@@ -75,7 +77,7 @@ impl Snapshot {
     pub fn named(&self) -> rusqlite::Result<HashMap<String, Named>> {
         let named = match &self.connection {
             Some(connection) => database::named(connection)?,
-            None => vec![],
+            None => self.named.to_vec(),
         };
         Ok(named.into_iter().map(|named| (named.id.clone(), named)).collect())
     }

@@ -30,7 +30,7 @@ use super::{
 use crate::metric::{KtimeNs, Sample, Tick, WallTimeNs};
 
 /// Ticks that come sooner after the last are left out: tier 0 is seconds, and counters lose nothing by it.
-const LEAST_BETWEEN: Duration = Duration::from_millis(STEP_MS[0] - 50);
+pub const LEAST_BETWEEN: Duration = Duration::from_millis(STEP_MS[0] - 50);
 /// How soon writing is tried again after it failed.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Ticks kept in memory while nothing can be written: 20 minutes.

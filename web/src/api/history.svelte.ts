@@ -1,6 +1,7 @@
 // Since when history is kept: asked once somebody wants to know.
 
 import { get, url } from './client';
+import { live } from './stream.svelte';
 import type { QueryAnswer } from './types';
 
 /** Each within the first step of the one before that holds something. */
@@ -21,7 +22,7 @@ class History {
   }
 
   async #find(): Promise<void> {
-    let endS = Math.floor(Date.now() / 1_000);
+    let endS = Math.floor(live.nowMs() / 1_000);
     let startS = endS - LONGEST_S;
     for (const step of STEPS_S) {
       const answer = await get<QueryAnswer>(

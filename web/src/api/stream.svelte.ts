@@ -3,7 +3,7 @@
 import { held } from '../charts/data';
 import { Ring } from '../lib/ring';
 import { get, url } from './client';
-import type { HostBrief, LiveList, LiveRow, QueryAnswer } from './types';
+import type { HostBrief, LiveList, LiveRow, QueryAnswer, RecordedBrief } from './types';
 
 export type Connection = 'connecting' | 'live' | 'lost';
 
@@ -43,6 +43,8 @@ class Live {
   /** When the newest tick ended, ms; 0 before the first. */
   atMs = $state(0);
   spanMs = $state(1_000);
+  /** What is replayed: then nothing new comes, and `now` is its end. */
+  recording = $state.raw<RecordedBrief | null>(null);
   /** Whether units, plain cgroups, the host and the dead are wanted too. */
   all = $state(false);
 
@@ -76,6 +78,11 @@ class Live {
     return this.rows.find((row) => row.id === id);
   }
 
+  /** What `now` means to whoever answers. */
+  nowMs(): number {
+    return this.recording === null ? Date.now() : this.recording.to / 1e6;
+  }
+
   #open(): void {
     clearTimeout(this.#retry);
     this.#source?.close();
@@ -107,6 +114,7 @@ class Live {
     for (const id of this.#sparks.keys()) if (!kept.has(id)) this.#sparks.delete(id);
     this.rows = list.containers;
     this.host = list.host;
+    this.recording = list.recording ?? null;
     this.atMs = list.at / 1e6;
     this.connection = 'live';
     if (!this.#hasPast) {
@@ -133,6 +141,7 @@ class Live {
   }
 
   #watch(): void {
+    if (this.recording !== null) return;
     if (this.connection === 'live' && Date.now() - this.#lastMs > Math.max(SILENCE_MS, SILENT_TICKS * this.spanMs)) {
       this.connection = 'lost';
       this.#open();

@@ -73,11 +73,22 @@ export interface HostBrief {
   load_1m: number | null;
 }
 
+/** Of what recording this is the last. */
+export interface RecordedBrief {
+  host: string;
+  from: number;
+  to: number;
+  /** What is missing of it; empty if nothing is. */
+  lost: string;
+}
+
 export interface LiveList {
   at: number;
   span_ns: number;
   host: HostBrief;
   containers: LiveRow[];
+  /** Absent where it is measured. */
+  recording?: RecordedBrief;
 }
 
 export interface ContainerList {

@@ -7,7 +7,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -27,9 +27,43 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// How often it is looked whether the daemon ends.
 const CHECK: Duration = Duration::from_millis(100);
 
+/// How long whoever wants the window under way waits for it.
+const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Ends the window under way before its time.
+#[derive(Clone, Default)]
+pub(in crate::daemon) struct Flush(Arc<Flushes>);
+
+/// How often it was asked for, and which of these were done.
+#[derive(Default)]
+struct Flushes {
+    asked: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Flush {
+    /// Waits until the window under way has been handed on.
+    pub fn now(&self) {
+        let mine = self.0.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        let until = Instant::now() + FLUSH_PATIENCE;
+        while self.0.done.load(Ordering::Acquire) < mine && Instant::now() < until {
+            thread::sleep(CHECK / 5);
+        }
+    }
+
+    fn asked(&self) -> u64 {
+        self.0.asked.load(Ordering::Relaxed)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.asked() > self.0.done.load(Ordering::Relaxed)
+    }
+}
+
 /// The thread that keeps profiles. It ends when this is dropped.
 pub(in crate::daemon) struct Keeper {
     is_ending: Arc<AtomicBool>,
+    flush: Flush,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -44,19 +78,27 @@ impl Keeper {
         push: Option<Arc<ProfilePush>>,
         frequency_hz: u32,
     ) -> io::Result<Self> {
-        let is_ending = Arc::new(AtomicBool::new(false));
+        let (is_ending, flush) = (Arc::new(AtomicBool::new(false)), Flush::default());
         let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = thread::Builder::new().name("cgscope-keeper".into()).spawn({
             let (state, is_ending) = (Arc::clone(&recorder.state), Arc::clone(&is_ending));
+            let flush = flush.clone();
             move || {
                 let _following = timer.block_on(state.unwinder.begin(vec![]));
                 match Continuous::begin(&state, frequency_hz) {
-                    Ok(continuous) => continuous.run(&archive, push.as_deref(), &is_ending),
+                    Ok(continuous) => {
+                        continuous.run(&archive, push.as_deref(), &is_ending, &flush);
+                    }
                     Err(error) => tracing::warn!("no profiles are kept: {error}"),
                 }
             }
         })?;
-        Ok(Self { is_ending, thread: Some(thread) })
+        Ok(Self { is_ending, flush, thread: Some(thread) })
+    }
+
+    /// To end the window under way.
+    pub fn flush(&self) -> Flush {
+        self.flush.clone()
     }
 }
 
@@ -93,19 +135,31 @@ impl Continuous {
         Ok(Self { recording, frequency_hz, since, since_wall: WallTimeNs::now() })
     }
 
-    fn run(mut self, archive: &Archive, push: Option<&ProfilePush>, is_ending: &AtomicBool) {
+    fn run(
+        mut self,
+        archive: &Archive,
+        push: Option<&ProfilePush>,
+        is_ending: &AtomicBool,
+        flush: &Flush,
+    ) {
         let mut next = Instant::now();
         loop {
             next += WINDOW;
-            while Instant::now() < next && !is_ending.load(Ordering::Relaxed) {
+            let is_over = || is_ending.load(Ordering::Relaxed) || flush.is_wanted();
+            while Instant::now() < next && !is_over() {
                 thread::sleep(CHECK.min(next.saturating_duration_since(Instant::now())));
             }
             let is_last = is_ending.load(Ordering::Relaxed);
+            let (asked, is_early) = (flush.asked(), Instant::now() < next);
             if let Some(kept) = self.next_window() {
                 if let Some(push) = push {
                     push.window(ProfileKind::OnCpu, &kept);
                 }
                 archive.record(ProfileKind::OnCpu, kept);
+            }
+            flush.0.done.store(asked, Ordering::Release);
+            if is_early {
+                next = Instant::now();
             }
             if is_last {
                 return;

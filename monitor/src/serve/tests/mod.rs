@@ -4,6 +4,7 @@ mod containers;
 mod itself;
 mod recordings;
 mod refusals;
+mod replays;
 mod streams;
 
 use std::{

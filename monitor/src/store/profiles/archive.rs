@@ -11,11 +11,13 @@ use std::{
     os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
+
+use tokio::sync::broadcast;
 
 use super::{
     piece::{Appender, Piece, seal},
@@ -30,6 +32,12 @@ use crate::{
 const SEAL_MS: u64 = 600_000;
 /// Windows kept in memory while nothing can be written: ten minutes.
 const MAX_UNSAVED: usize = 60;
+
+/// Windows as they are kept; who is too slow is told how many it missed.
+pub type KeptWindows = broadcast::Receiver<(ProfileKind, Arc<Kept>)>;
+
+/// Windows that may wait for a follower: five minutes.
+const FOLLOWED: usize = 32;
 
 /// How profiles are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +55,10 @@ impl ArchiveOptions {
     pub const DEFAULT_MAX_BYTES: u64 = 1 << 30;
     /// How long they are kept unless it is set.
     pub const DEFAULT_KEEP: Duration = Duration::from_secs(7 * 86_400);
+
+    fn nowhere() -> Self {
+        Self { directory: PathBuf::new(), max_bytes: 0, keep: Self::DEFAULT_KEEP }
+    }
 }
 
 /// Profiles of the past.
@@ -58,6 +70,9 @@ pub struct Archive {
     bytes: AtomicU64,
     windows: AtomicU64,
     lost_windows: AtomicU64,
+    followers: broadcast::Sender<(ProfileKind, Arc<Kept>)>,
+    /// Whether windows stay here, and are not only handed to followers.
+    keeps: bool,
 }
 
 #[derive(Debug, Default)]
@@ -65,7 +80,7 @@ struct Writing {
     /// Keeps two daemons apart.
     lock: Option<File>,
     appenders: BTreeMap<&'static str, Appender>,
-    unsaved: VecDeque<(ProfileKind, Kept)>,
+    unsaved: VecDeque<(ProfileKind, Arc<Kept>)>,
     /// Why nothing is written.
     trouble: Option<String>,
 }
@@ -79,11 +94,37 @@ impl Archive {
             bytes: AtomicU64::new(0),
             windows: AtomicU64::new(0),
             lost_windows: AtomicU64::new(0),
+            followers: broadcast::channel(FOLLOWED).0,
+            keeps: true,
         }
+    }
+
+    /// One that keeps nothing: windows go to those who follow it.
+    pub fn passing() -> Self {
+        Self { keeps: false, ..Self::new(ArchiveOptions::nowhere()) }
+    }
+
+    /// Of windows that are in memory, and of no others.
+    pub fn of(windows: impl IntoIterator<Item = (ProfileKind, Kept)>) -> Self {
+        let archive = Self::new(ArchiveOptions::nowhere());
+        let windows = windows.into_iter().map(|(kind, kept)| (kind, Arc::new(kept)));
+        archive.writing().unsaved.extend(windows);
+        archive
+    }
+
+    /// Every window from now on.
+    pub fn follow(&self) -> KeptWindows {
+        self.followers.subscribe()
     }
 
     /// Keeps a window.
     pub fn record(&self, kind: ProfileKind, kept: Kept) {
+        let kept = Arc::new(kept);
+        // No receiver is no error: nobody follows.
+        let _ = self.followers.send((kind, Arc::clone(&kept)));
+        if !self.keeps {
+            return;
+        }
         let mut writing = self.writing();
         writing.unsaved.push_back((kind, kept));
         let outcome = self.save(&mut writing);
@@ -112,6 +153,14 @@ impl Archive {
     ) -> io::Result<Past> {
         let unsaved = self.unsaved(kind);
         read::past(&self.options.directory, kind, &unsaved, range, keep)
+    }
+
+    /// The windows of a range of ms since 1970, as they are kept; the first and the last may reach out of it.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub fn kept_windows(&self, kind: ProfileKind, range: &Range<u64>) -> io::Result<Vec<Kept>> {
+        read::windows(&self.options.directory, kind, &self.unsaved(kind), range)
     }
 
     /// How much ran in each step of a range, of those threads for which `keep` is true, given with the
@@ -164,9 +213,10 @@ impl Archive {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn unsaved(&self, kind: ProfileKind) -> Vec<Kept> {
+    fn unsaved(&self, kind: ProfileKind) -> Vec<Arc<Kept>> {
         let writing = self.writing();
-        writing.unsaved.iter().filter(|(of, _)| *of == kind).map(|(_, kept)| kept.clone()).collect()
+        let of_kind = writing.unsaved.iter().filter(|(of, _)| *of == kind);
+        of_kind.map(|(_, kept)| Arc::clone(kept)).collect()
     }
 
     /// Writes what is not written, in order.
@@ -297,6 +347,9 @@ mod tests {
                 .samples
                 .is_empty()
         );
+        let windows = archive.kept_windows(CPU, &range).unwrap();
+        let begins = windows.iter().flat_map(|kept| &kept.windows).map(|w| w.started_ms - START_MS);
+        assert_eq!(begins.collect::<Vec<_>>(), [590_000, 600_000, 610_000]);
         // Ten windows more, by another writer of the same files.
         archive.record(CPU, kept_window(START_MS + 900_000, "web", &["late"]));
         let after = archive.past(CPU, &(0..u64::MAX), |_, _| true).unwrap();

@@ -29,7 +29,7 @@ const INLINED: u64 = 2;
 const MISSING: u64 = 3;
 const UNRESOLVED: u64 = 4;
 
-/// Writes it.
+/// Writes kept samples.
 pub fn encode(kept: &Kept) -> Vec<u8> {
     let mut writer = Writer::default();
     let stacks: Vec<u64> = kept.stacks.iter().map(|stack| writer.stack(stack)).collect();
@@ -60,7 +60,10 @@ pub fn encode(kept: &Kept) -> Vec<u8> {
     pack(&out)
 }
 
-/// Reads it.
+/// Reads kept samples.
+///
+/// # Errors
+/// [`Damaged`] for what was not written so.
 pub fn decode(bytes: &[u8]) -> Result<Kept, Damaged> {
     let bytes = unpack(bytes)?;
     let mut reader = Reader(&bytes);

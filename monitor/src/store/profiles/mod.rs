@@ -9,5 +9,6 @@ mod body;
 mod piece;
 mod read;
 
-pub use archive::{Archive, ArchiveOptions};
+pub use archive::{Archive, ArchiveOptions, KeptWindows};
+pub use body::{decode as decode_kept, encode as encode_kept};
 pub use read::{Activity, Past};

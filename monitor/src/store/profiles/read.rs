@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::piece::Piece;
-use crate::profile::{Kept, KeptThread, ProfileKind, Sample, Weight};
+use crate::profile::{Kept, KeptThread, KeptWindow, ProfileKind, Sample, Weight};
 
 /// Open pieces are sealed while others look for them: then the list is made anew.
 const ATTEMPTS: usize = 5;
@@ -49,7 +49,7 @@ pub struct Activity {
 fn each(
     directory: &Path,
     kind: ProfileKind,
-    unsaved: &[Kept],
+    unsaved: &[Arc<Kept>],
     range: &Range<u64>,
     mut take: impl FnMut(&Kept),
 ) -> io::Result<()> {
@@ -87,7 +87,7 @@ fn each(
     }
     // Some may have been written since they were listed.
     let is_saved = |kept: &&Kept| kept.windows.iter().any(|w| saved.contains(&w.started_ms));
-    unsaved.iter().filter(|kept| !is_saved(kept)).for_each(take);
+    unsaved.iter().map(Arc::as_ref).filter(|kept| !is_saved(kept)).for_each(take);
     Ok(())
 }
 
@@ -101,7 +101,7 @@ fn is_missing(error: &io::Error) -> bool {
 pub(super) fn past(
     directory: &Path,
     kind: ProfileKind,
-    unsaved: &[Kept],
+    unsaved: &[Arc<Kept>],
     range: &Range<u64>,
     keep: impl Fn(&KeptThread, Option<&str>) -> bool,
 ) -> io::Result<Past> {
@@ -132,12 +132,31 @@ pub(super) fn past(
     Ok(past)
 }
 
+/// The windows of a range, as they are kept.
+pub(super) fn windows(
+    directory: &Path,
+    kind: ProfileKind,
+    unsaved: &[Arc<Kept>],
+    range: &Range<u64>,
+) -> io::Result<Vec<Kept>> {
+    let mut all = vec![];
+    each(directory, kind, unsaved, range, |kept| {
+        let is_in = |window: &KeptWindow| !window.within(range).is_empty();
+        if kept.windows.iter().any(is_in) {
+            let mut kept = kept.clone();
+            kept.windows.retain(is_in);
+            all.push(kept);
+        }
+    })?;
+    Ok(all)
+}
+
 /// How much ran in each step of a range, of those threads for which `keep` is true, given with the
 /// names of their containers.
 pub(super) fn activity(
     directory: &Path,
     kind: ProfileKind,
-    unsaved: &[Kept],
+    unsaved: &[Arc<Kept>],
     range: &Range<u64>,
     step_ms: u64,
     keep: impl Fn(&KeptThread, Option<&str>) -> bool,

@@ -1,0 +1,7 @@
+//! A recording of a real daemon, served elsewhere without privileges.
+
+mod common;
+mod damage;
+mod refusals;
+mod same;
+mod standalone;
