@@ -334,7 +334,9 @@ impl Recording {
 
     /// What stands at the begin of a tape and at its end: one of them survives most damage.
     fn put_about(&mut self, section: &mut Vec<u8>) {
-        self.tape.put_metrics(section, &self.backend.metrics());
+        let mut metrics = self.backend.metrics();
+        metrics.extend(self.backend.changes().iter().map(|change| change.metric));
+        self.tape.put_metrics(section, &metrics);
         self.contained = Contained::default();
         self.put_contained(section);
         let answers = Answers::of(&*self.backend);

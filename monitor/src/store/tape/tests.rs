@@ -325,7 +325,16 @@ proptest! {
         let is_whole = text == whole;
         if let Ok(mut tape) = parse(text) {
             prop_assert_eq!(tape.lost().is_none(), is_whole);
-            let seen = seconds(&mut tape);
+            let mut seen = vec![];
+            let mut undescribed = 0;
+            tape.each_tick(|tick| {
+                let second = (tick.at.0 - START_NS) / 1_000_000_000;
+                let is_described = !tick.samples.is_empty();
+                assert!(!is_described || tick.samples == measured(second).samples);
+                undescribed += u64::from(!is_described);
+                seen.push(second);
+            });
+            prop_assert_eq!(tape.lost().undescribed_samples, undescribed * 5);
             prop_assert!(seen.is_sorted());
             let _ = (tape.profiles(), tape.read::<u64>(SectionKind::End));
         }
