@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::http::open;
 
 /// The data of the next event.
-fn next_event(reader: &mut impl BufRead) -> Result<Value> {
+pub fn next_event(reader: &mut impl BufRead) -> Result<Value> {
     let mut data = String::new();
     loop {
         let mut line = String::new();

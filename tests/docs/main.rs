@@ -87,6 +87,7 @@ fn the_flags_the_documents_name_are_there() -> Result<()> {
         "--interpreted-frames-native-stack",
         "--unix-socket",
         "--data-binary",
+        "--prefix",
     ];
     for (name, text) in examples::documents()? {
         for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')) {

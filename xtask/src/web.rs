@@ -24,10 +24,12 @@ pub fn build() -> Result<()> {
     npm(&["run", "build"]).context("the dashboard was not built")
 }
 
-/// Types, components, format.
+/// Types as the document of the API has them, components, format.
 pub fn check() -> Result<()> {
     install()?;
-    npm(&["run", "check"]).context("`npm run format` in web/ puts the format right")
+    npm(&["run", "check"]).context(
+        "in web/, `npm run types` makes src/api/types.ts of docs/openapi.json, and `npm run format` puts the format right",
+    )
 }
 
 /// The tests of its logic.

@@ -1,13 +1,14 @@
 //! Who kept a container from its CPUs.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Change, SubjectWindow};
 
 const WAITED_FOR: &str = "cgscope_sched_waited_for_seconds_total";
 
 /// Who ran while a container's threads waited for a CPU.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Culprit {
     /// Its id: of a container, `idle` for a CPU that had to wake up, `ended` for those that are long gone, `unknown`.
     pub id: String,

@@ -6,6 +6,7 @@
 use std::{cmp::Ordering, collections::HashMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Change, Series, SubjectWindow, Window};
 use crate::metric::{Histogram, Subject};
@@ -32,9 +33,9 @@ const STATE_ORDER: [&str; 13] = [
 ];
 
 /// What one container did in a window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Activity {
-    /// Its full id, as in [`Subject::Container`].
+    /// Its whole id.
     pub id: String,
     /// CPUs it kept busy: CPU time per wall time.
     pub cpu_cores: Option<f64>,
@@ -53,7 +54,7 @@ pub struct Activity {
 }
 
 /// A distribution in two numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Quantiles {
     /// Values.
     pub count: u64,
@@ -64,7 +65,7 @@ pub struct Quantiles {
 }
 
 /// One state's part of the thread time of a container.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StateShare {
     /// As in the label `state`.
     pub state: String,

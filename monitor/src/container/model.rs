@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::identity::Identity;
 use super::runtime::Runtime;
@@ -18,8 +19,9 @@ pub(super) const NAME_MAX_BYTES: usize = 1024;
 /// Characters of a hexadecimal id that are shown until the name is known.
 pub(super) const SHORT_ID_CHARS: usize = 12;
 /// The whole id its runtime gave a container; the cgroup path for what is no container.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(from = "String", into = "String")]
+#[schema(value_type = String)]
 pub struct ContainerId(Arc<str>);
 
 impl ContainerId {
@@ -54,7 +56,7 @@ impl fmt::Display for ContainerId {
 }
 
 /// The Kubernetes or podman pod a container is in. A field is `None` while it is not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Pod {
     /// The pod's name.
     pub name: Option<String>,
@@ -65,11 +67,11 @@ pub struct Pod {
 }
 
 /// One incarnation of a container, unit or plain cgroup.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Container {
     /// The whole id.
     pub id: ContainerId,
-    /// The name users gave it; a short id while it is not known. Not unique: see [`Self::qualified_name`].
+    /// The name users gave it; a short id while it is not known. Not unique: a pod may tell two of one name apart.
     pub name: String,
     /// Who made it.
     pub runtime: Runtime,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::document::Profile;
 use super::kind::ProfileKind;
@@ -14,7 +15,7 @@ use crate::symbol::{Frame, Reason, WalkEnd};
 const WORTH_SAYING: f64 = 0.01;
 
 /// How far to trust a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// The shape may be wrong.
@@ -40,7 +41,7 @@ impl Level {
 }
 
 /// How far to trust a profile, and why not further.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Confidence {
     /// The verdict.
     pub level: Level,

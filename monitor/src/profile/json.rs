@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::confidence::Confidence;
 use super::document::Profile;
@@ -23,33 +24,57 @@ use super::kind::{ProfileKind, Unit};
 use super::label::{Label, LabelKind};
 use super::tree::{CallTree, NodeId};
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// A profile as the dashboard reads it: a call tree in preorder.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProfileDocument)]
+pub struct ProfileDocument<'a> {
+    /// What was recorded.
     kind: ProfileKind,
+    /// What the widths count.
     unit: Unit,
+    /// Of whom, for people.
     scope: &'a str,
+    /// When it began, ns since 1970.
     started_at_ns: u64,
+    /// Its length, ns.
     duration_ns: u64,
+    /// Samples per second and CPU; `null` of what was measured.
     frequency_hz: Option<u32>,
+    /// The sum of all widths, what was lost included.
     total: u64,
+    /// What did not arrive, by its reason.
     lost: BTreeMap<&'a str, u64>,
+    /// How far to trust it.
     confidence: Confidence,
+    /// What the nodes are called.
     frames: Vec<Frame<'a>>,
+    /// The call tree in preorder.
     nodes: Vec<Node>,
 }
 
-#[derive(Serialize)]
-struct Frame<'a> {
+/// What a node of the call tree is called.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProfileFrame)]
+pub struct Frame<'a> {
+    /// The name without a mark of its kind.
     name: &'a str,
+    /// What it stands for.
     kind: LabelKind,
+    /// The file it lies in, where known.
     module: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct Node {
+/// A node of the call tree.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ProfileNode)]
+pub struct Node {
+    /// A place in `frames`.
     frame: u32,
+    /// A place in `nodes`, before its own; `null` of a root.
     parent: Option<usize>,
+    /// The node and all above it.
     value: u64,
+    /// The node alone.
     #[serde(rename = "self")]
     own: u64,
 }
@@ -72,7 +97,7 @@ pub(super) fn render(profile: &Profile, tree: &CallTree) -> Result<Vec<u8>, serd
         own: tree.node_own(node),
     };
     let since_epoch = profile.started_at.duration_since(UNIX_EPOCH).unwrap_or_default();
-    serde_json::to_vec(&Document {
+    serde_json::to_vec(&ProfileDocument {
         kind: profile.kind,
         unit: profile.kind.unit(),
         scope: &profile.scope,

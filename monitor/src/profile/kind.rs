@@ -1,9 +1,10 @@
 //! What a profile is of: the types of `--type`, what their widths count, and what the formats call them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What the samples stand for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProfileKind {
     /// Running on a CPU.
@@ -25,8 +26,9 @@ pub enum ProfileKind {
 }
 
 /// What the widths of a profile count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ProfileUnit)]
 pub enum Unit {
     /// Samples.
     Samples,

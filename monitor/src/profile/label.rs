@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use monitor_common::{state::ThreadState, weight::WeightDetail};
 
@@ -11,8 +12,11 @@ use super::waker::Waker;
 use crate::symbol::{Frame, JIT_MODULE};
 
 /// What a box of the flame graph stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = FrameKind)]
 pub enum LabelKind {
     /// The name of the thread, at the root.
     Thread,

@@ -39,9 +39,10 @@ mod tests;
 mod wire;
 
 pub use confidence::{Confidence, Level};
-pub use diff::{Diff, DiffError, DiffFormat, Scale};
+pub use diff::{Diff, DiffDocument, DiffError, DiffFormat, Scale};
 pub use document::{Profile, RenderError, Sample};
 pub use format::Format;
+pub use json::ProfileDocument;
 #[cfg(test)]
 pub use kept::tests::window as kept_window;
 pub use kept::{Kept, KeptStack, KeptThread, KeptWindow, Moment};
@@ -50,6 +51,6 @@ pub use label::{Label, LabelKind};
 pub use moments::Moments;
 pub use reading::{ReadError, Recording};
 pub use stacks::{SampleKey, Samples, StackId, StackTable, Weight, Whose};
-pub use states::wait_states;
+pub use states::{wait_state_names, wait_states};
 pub use tree::{CallTree, NodeId};
 pub use waker::Waker;

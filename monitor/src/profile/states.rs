@@ -13,6 +13,14 @@ fn short(state: ThreadState) -> &'static str {
     name.strip_prefix("blocked.").unwrap_or(name)
 }
 
+/// The names of the states that a thread can wait in, each in both forms.
+pub fn wait_state_names() -> Vec<&'static str> {
+    let mut names: Vec<_> = waits().map(short).chain(waits().map(ThreadState::name)).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(*name));
+    names
+}
+
 /// States separated by commas, by their names in the metrics or without `blocked.`.
 ///
 /// # Errors
@@ -36,6 +44,9 @@ mod tests {
     fn states_have_two_names() {
         let states = [ThreadState::Lock, ThreadState::Disk, ThreadState::Sleeping];
         assert_eq!(wait_states("lock, blocked.disk,sleeping").unwrap(), states);
+        for name in wait_state_names() {
+            assert!(wait_states(name).is_ok(), "{name}");
+        }
         for name in ["", "running", "runnable", "lock;"] {
             assert!(wait_states(name).unwrap_err().contains("disk, fault, lock"), "{name}");
         }

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::backend::ErrorKind;
+use super::{backend::ErrorKind, openapi::values};
 use crate::{
     analyze::{Activity, Change, Culprit, Series},
     container::Container,
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// Containers and what they did in a window, the most stalled first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ContainerList {
     /// When the window ended.
     pub at: WallTimeNs,
@@ -26,7 +27,7 @@ pub struct ContainerList {
 }
 
 /// One container and what it did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ContainerRow {
     /// Who it is.
     #[serde(flatten)]
@@ -41,7 +42,7 @@ pub struct ContainerRow {
 }
 
 /// Everything measured of one container.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ContainerDetail {
     /// When the window ended.
     pub at: WallTimeNs,
@@ -53,7 +54,7 @@ pub struct ContainerDetail {
 }
 
 /// Everything measured of the whole host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HostReport {
     /// When the window ended.
     pub at: WallTimeNs,
@@ -64,13 +65,14 @@ pub struct HostReport {
 }
 
 /// One metric with one set of labels, in a window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Measurement {
     /// The metric.
     pub name: String,
     /// Its heading, short.
     pub title: String,
-    /// `seconds`, `bytes`, `ratio` or `count`.
+    /// Its unit; of `per_second`, that per second.
+    #[schema(value_type = values::MetricUnit)]
     pub unit: String,
     /// Values of its labels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -81,7 +83,7 @@ pub struct Measurement {
 }
 
 /// What was measured, in the metric's unit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Measured {
     /// It only grows.
@@ -101,7 +103,7 @@ pub enum Measured {
 }
 
 /// A distribution of latencies.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Distribution {
     /// Values.
     pub count: u64,
@@ -126,7 +128,7 @@ pub struct Distribution {
 }
 
 /// One bucket of a distribution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Bucket {
     /// The smallest latency in it.
     pub ge_ns: u64,
@@ -137,7 +139,7 @@ pub struct Bucket {
 }
 
 /// Whom a report is about.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum About {
     /// All containers, units and processes of the host together.
@@ -154,7 +156,7 @@ pub enum About {
 }
 
 /// The distributions of one subject in a window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LatencyReport {
     /// Of whom.
     pub about: About,
@@ -167,7 +169,7 @@ pub struct LatencyReport {
 }
 
 /// One distribution and what it is of.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct NamedDistribution {
     /// The metric.
     pub name: String,
@@ -184,7 +186,7 @@ pub struct NamedDistribution {
 }
 
 /// Where the thread time of one subject went in a window.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatesReport {
     /// Of whom.
     pub about: About,
@@ -200,7 +202,7 @@ pub struct StatesReport {
 }
 
 /// An error as the API tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
     /// What went wrong, with the object it went wrong on.
     pub error: String,

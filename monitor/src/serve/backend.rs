@@ -6,6 +6,7 @@ use std::{any::Any, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use monitor_common::state::ThreadState;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     intake::Intake,
@@ -229,8 +230,8 @@ pub enum BackendError {
     Ending,
 }
 
-/// The kinds of [`BackendError`], as in the member `kind` of an error in JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What kind of thing went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
     /// Nothing has that name, or it is gone.

@@ -8,13 +8,18 @@ use axum::{
     extract::State,
     http::{StatusCode, Uri},
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
+};
 
 use super::{
     api::ErrorBody,
     backend::BackendError,
     buckets::{BucketsAnswer, buckets},
     error::{ApiError, status},
+    openapi::values,
     params::Params,
     query::query,
     query_api::QueryAnswer,
@@ -22,34 +27,56 @@ use super::{
 };
 
 /// Questions of one request.
-const MAX_ASKED: usize = 32;
+pub(super) const MAX_ASKED: usize = 32;
 
 /// The answers, in the order of the questions.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(super) struct BatchAnswer {
+    /// One for each question.
     answers: Vec<OneAnswer>,
 }
 
 /// As if it had been asked alone.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct OneAnswer {
     /// The HTTP status.
     status: u16,
+    /// The answer, or the error.
     body: Body,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
+#[schema(as = OneBody)]
 enum Body {
     Query(QueryAnswer),
     Buckets(BucketsAnswer),
     Error(ErrorBody),
 }
 
+/// The questions, in the order in which they stand in the address.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Asked(Vec<(String, String)>);
+
+impl IntoParams for Asked {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let ask = ParameterBuilder::new()
+            .name("ask")
+            .parameter_in(ParameterIn::Query)
+            .required(utoipa::openapi::Required::True)
+            .description(Some("A question: `query?` or `buckets?` and its parameters, encoded. It is given once for each."))
+            .style(Some(ParameterStyle::Form))
+            .explode(Some(true))
+            .schema(Some(values::Questions::schema()));
+        vec![ask.build()]
+    }
+}
+
 /// Each `ask` is a path below `/api/v1/` with its parameters: `query?metric=...` or `buckets?metric=...`.
 pub(super) async fn batch(
     State(served): State<Served>,
-    Params(pairs): Params<Vec<(String, String)>>,
+    Params(Asked(pairs)): Params<Asked>,
 ) -> Result<Json<BatchAnswer>, ApiError> {
     if let Some((name, _)) = pairs.iter().find(|(name, _)| name != "ask") {
         return Err(invalid(format!("unknown parameter {name:?}"), "name each question `ask`"));

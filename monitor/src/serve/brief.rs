@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{api::ContainerRow, subject, tape::RecordedBrief};
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
 const NETWORK_BYTES: [&str; 2] = ["cgscope_tcp_bytes_total", "cgscope_udp_bytes_total"];
 
 /// The overview at a tick.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LiveList {
     /// When the window ended.
     pub at: WallTimeNs,
@@ -32,7 +33,7 @@ pub struct LiveList {
 }
 
 /// One container in it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LiveRow {
     /// As in the list of containers.
     #[serde(flatten)]
@@ -42,7 +43,7 @@ pub struct LiveRow {
 }
 
 /// A container in a few numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Brief {
     /// Memory that is charged to it.
     pub memory_bytes: Option<f64>,
@@ -59,7 +60,7 @@ pub struct Brief {
 }
 
 /// The host in a few numbers.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HostBrief {
     /// CPUs that worked, on average.
     pub cpu_busy_cores: Option<f64>,

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State};
 use monitor_common::bucket;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     backend::BackendError,
@@ -15,7 +16,7 @@ use super::{
 use crate::store::{Gain, query::heat};
 
 /// A distribution, step by step: all series that were meant, merged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BucketsAnswer {
     /// The metric.
     pub metric: String,
@@ -36,7 +37,7 @@ pub struct BucketsAnswer {
 }
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StepBuckets {
     /// Values.
     pub count: u64,

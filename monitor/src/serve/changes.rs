@@ -2,10 +2,12 @@
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     api::{in_unit, unit_name},
     error::ApiError,
+    openapi::values,
     params::{ChangesParams, Params},
     routes::Served,
     subject,
@@ -16,14 +18,14 @@ use crate::{
 };
 
 /// Changed limits, the newest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ChangeList {
     /// The changes.
     pub changes: Vec<LimitChange>,
 }
 
 /// One limit that became another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LimitChange {
     /// When it was noticed: up to five seconds after it was made, later for a container that does nothing.
     pub at: WallTimeNs,
@@ -35,7 +37,8 @@ pub struct LimitChange {
     pub metric: String,
     /// Its heading, short.
     pub title: String,
-    /// `seconds`, `bytes`, `ratio` or `count`.
+    /// Its unit.
+    #[schema(value_type = values::MetricUnit)]
     pub unit: String,
     /// What it was; `null` for no limit.
     pub old: Option<f64>,

@@ -11,7 +11,9 @@ use super::{
     },
     backend::BackendError,
     error::ApiError,
-    params::{DEFAULT_DURATION, ListParams, Params, Segment, WindowParams, duration_or},
+    params::{
+        DEFAULT_DURATION, ListParams, Params, RecentParams, Segment, WindowParams, duration_or,
+    },
     routes::Served,
     subject::{self, Names},
     window,
@@ -79,7 +81,7 @@ fn metrics<'a>(served: &Served, names: Option<&'a str>) -> Result<Vec<&'a str>, 
 pub async fn detail(
     State(served): State<Served>,
     Segment(query): Segment,
-    Params(params): Params<WindowParams>,
+    Params(params): Params<RecentParams>,
 ) -> Answer<ContainerDetail> {
     let duration = duration_or(params.duration, Duration::ZERO)?;
     let container = subject::find(&*served.backend, &query)?;

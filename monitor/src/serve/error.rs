@@ -33,6 +33,27 @@ impl IntoResponse for ApiError {
     }
 }
 
+/// Every status that an error is answered with, and when.
+pub const REFUSALS: [(StatusCode, &str); 8] = [
+    (StatusCode::BAD_REQUEST, "A parameter is unknown or makes no sense."),
+    (
+        StatusCode::FORBIDDEN,
+        "The kernel refuses what it takes, or a page of another site asked for it.",
+    ),
+    (StatusCode::NOT_FOUND, "Nothing has that name."),
+    (StatusCode::GONE, "The process ended, or never was."),
+    (
+        StatusCode::MISDIRECTED_REQUEST,
+        "The daemon listens on a loopback address, and the header `host` names another.",
+    ),
+    (StatusCode::INTERNAL_SERVER_ERROR, "It went wrong."),
+    (
+        StatusCode::NOT_IMPLEMENTED,
+        "This kernel or machine cannot do it, or the daemon was started without it.",
+    ),
+    (StatusCode::SERVICE_UNAVAILABLE, "The daemon is shutting down."),
+];
+
 /// The status that an error is answered with.
 pub fn status(error: &BackendError) -> StatusCode {
     match (error, error.kind()) {
@@ -71,6 +92,7 @@ mod tests {
         ];
         for (error, expected) in cases {
             assert_eq!(status(&error), expected, "{error}");
+            assert!(REFUSALS.iter().any(|(status, _)| *status == expected), "{error}");
         }
     }
 }

@@ -33,12 +33,22 @@ pub(super) const DRAWING_POLICY: &str = "default-src 'none'; script-src 'unsafe-
      frame-ancestors 'self'; sandbox allow-scripts";
 
 /// The header that names a recording that is kept.
-const PROFILE_ID: HeaderName = HeaderName::from_static("x-cgscope-profile");
+pub(super) const PROFILE_ID: HeaderName = HeaderName::from_static("x-cgscope-profile");
+
+/// A recording in a format, or the difference of two.
+#[derive(Debug)]
+pub struct Drawing(Response);
+
+impl IntoResponse for Drawing {
+    fn into_response(self) -> Response {
+        self.0
+    }
+}
 
 pub async fn record(
     State(served): State<Served>,
     Params(params): Params<RecordParams>,
-) -> Result<Response, ApiError> {
+) -> Result<Drawing, ApiError> {
     let format = format(params.format.as_deref())?;
     let kind = kind(params.r#type.as_deref())?;
     if kind != ProfileKind::OnCpu && params.frequency.is_some() {
@@ -74,13 +84,13 @@ pub async fn record(
         return Ok(drawn(Arc::new(once), format).await?);
     }
     let kept = served.kept.keep(profile, container);
-    let mut response = drawn(Arc::clone(&kept), format).await?;
+    let Drawing(mut response) = drawn(Arc::clone(&kept), format).await?;
     response.headers_mut().extend(HeaderValue::try_from(&kept.id).map(|id| (PROFILE_ID, id)));
-    Ok(response)
+    Ok(Drawing(response))
 }
 
 /// A recording in a format.
-pub(super) async fn drawn(kept: Arc<Kept>, format: Format) -> Result<Response, BackendError> {
+pub(super) async fn drawn(kept: Arc<Kept>, format: Format) -> Result<Drawing, BackendError> {
     let drawn = tokio::task::spawn_blocking(move || kept.profile.render(format));
     let drawn = drawn.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
     Ok(answer(format, drawn))
@@ -91,7 +101,7 @@ async fn draw_past(
     params: RecordParams,
     kind: ProfileKind,
     format: Format,
-) -> Result<Response, ApiError> {
+) -> Result<Drawing, ApiError> {
     past::kept(kind)?;
     let RecordParams { container, pid, start, end, duration, against, frequency, .. } = params;
     if frequency.is_some() {
@@ -118,7 +128,7 @@ async fn draw_past(
     Ok(answer(format, drawn.await.map_err(|error| failed(&error))??))
 }
 
-fn answer(format: Format, drawn: Vec<u8>) -> Response {
+fn answer(format: Format, drawn: Vec<u8>) -> Drawing {
     let headers = [(CONTENT_TYPE, format.media_type()), (CONTENT_SECURITY_POLICY, DRAWING_POLICY)];
     let mut response = (headers, drawn).into_response();
     if let Format::Pprof | Format::Firefox | Format::Speedscope = format {
@@ -128,7 +138,7 @@ fn answer(format: Format, drawn: Vec<u8>) -> Response {
             .headers_mut()
             .extend(HeaderValue::try_from(name).map(|v| (CONTENT_DISPOSITION, v)));
     }
-    response
+    Drawing(response)
 }
 
 async fn target(

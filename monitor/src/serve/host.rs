@@ -15,7 +15,7 @@ use super::{
     containers::span_ns,
     error::ApiError,
     exposition,
-    params::{NoParams, Params, WindowParams, duration_or},
+    params::{NoParams, Params, RecentParams, duration_or},
     report::{DoctorReport, ProbesReport},
     routes::Served,
     subject::Names,
@@ -25,7 +25,7 @@ use crate::metric::Subject;
 
 pub async fn host(
     State(served): State<Served>,
-    Params(params): Params<WindowParams>,
+    Params(params): Params<RecentParams>,
 ) -> Result<Json<HostReport>, ApiError> {
     let duration = duration_or(params.duration, Duration::ZERO)?;
     let window = window::recent_of(served.backend.live(), &Subject::Host, duration).await?;
@@ -44,16 +44,31 @@ pub async fn doctor(State(served): State<Served>, _: Params<NoParams>) -> Json<D
     Json(served.backend.doctor())
 }
 
+/// Every metric, as OpenMetrics has it.
+#[derive(Debug)]
+pub struct Exposition(String);
+
+impl Exposition {
+    /// What it is served as.
+    pub const MEDIA_TYPE: &str = exposition::MEDIA_TYPE;
+}
+
+impl IntoResponse for Exposition {
+    fn into_response(self) -> Response {
+        ([(header::CONTENT_TYPE, Self::MEDIA_TYPE)], self.0).into_response()
+    }
+}
+
 pub async fn metrics(
     State(served): State<Served>,
     _: Params<NoParams>,
-) -> Result<Response, ApiError> {
+) -> Result<Exposition, ApiError> {
     let names = Names::of(served.backend.registry());
     let tick = served.backend.live().latest();
     // Thousands of series take milliseconds: not on a thread that answers others.
     let text = tokio::task::spawn_blocking(move || exposition::encode(tick, names));
     let text = text.await.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    Ok(([(header::CONTENT_TYPE, exposition::MEDIA_TYPE)], text).into_response())
+    Ok(Exposition(text))
 }
 
 fn failed(error: &dyn std::error::Error) -> BackendError {

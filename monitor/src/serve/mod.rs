@@ -1,7 +1,8 @@
 //! HTTP: the API, the live stream, the exposition and the page. Only here is HTTP.
 //!
 //! [`Backend`] is what the server needs from the engine; [`router`] answers requests over it, in the daemon behind a socket and
-//! in the command line without one; [`api`] is what it answers. [`runtime_file`] is how the command line finds the daemon.
+//! in the command line without one; [`api`] is what it answers, and [`openapi`] describes
+//! that. [`runtime_file`] is how the command line finds the daemon.
 
 pub mod api;
 mod assets;
@@ -21,6 +22,7 @@ mod host;
 mod in_process;
 pub mod intake;
 mod kept;
+pub mod openapi;
 pub mod options;
 pub mod outliers;
 mod params;

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State};
 use monitor_common::outlier::OutlierKind;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     backend::BackendError,
@@ -22,7 +23,7 @@ use crate::{
 pub const DEFAULT_LIMIT: usize = 100;
 
 /// Slow operations, the slowest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OutlierList {
     /// The end of the time they are of.
     pub at: WallTimeNs,
@@ -35,7 +36,7 @@ pub struct OutlierList {
 }
 
 /// One operation that was among the 16 slowest of its kind and second.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct OutlierRow {
     /// When it ended.
     pub at: WallTimeNs,

@@ -7,8 +7,12 @@ use axum::{
     http::{Uri, request::Parts},
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::{
+    IntoParams,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use super::{backend::BackendError, duration::Span, error::ApiError};
+use super::{backend::BackendError, duration::Span, error::ApiError, openapi::values};
 
 /// The longest window or recording one request may ask for.
 pub const MAX_DURATION: Duration = Duration::from_secs(600);
@@ -39,7 +43,7 @@ impl<T: DeserializeOwned> Params<T> {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => Err(ApiError(BackendError::Invalid {
                 what: rejection.body_text().replace("Failed to deserialize query string: ", ""),
-                remedy: "README.md has the parameters of each path".to_owned(),
+                remedy: "/api/v1/openapi.json has the parameters of each path".to_owned(),
             })),
         }
     }
@@ -69,77 +73,115 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 #[serde(deny_unknown_fields)]
 pub struct NoParams {}
 
+impl IntoParams for NoParams {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![]
+    }
+}
+
 /// A route that reads a window.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct WindowParams {
-    /// Its length.
+    /// Length of the window.
+    #[param(inline, value_type = Option<values::Length>)]
+    pub duration: Option<Span>,
+}
+
+/// A route that reads what was measured last.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RecentParams {
+    /// Length of the window; the newest two ticks when not said.
+    #[param(inline, value_type = Option<values::RecentLength>)]
     pub duration: Option<Span>,
 }
 
 /// The list of containers.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ListParams {
-    /// Its length.
+    /// Length of the window; the newest two ticks when not said.
+    #[param(inline, value_type = Option<values::RecentLength>)]
     pub duration: Option<Span>,
     /// Whether to add what is no container, and the dead.
     #[serde(default)]
+    #[param(default = false)]
     pub all: bool,
     /// Only this one, by name or id.
     pub container: Option<String>,
     /// Metrics to add to each row, separated by commas.
+    #[param(inline, value_type = Option<values::Texts>, style = Form, explode = false)]
     pub metrics: Option<String>,
 }
 
 /// The list of changes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ChangesParams {
     /// Only of this one, by name or id.
     pub container: Option<String>,
 }
 
 /// The list of slow operations.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct OutlierParams {
     /// Only of this one, by name or id.
     pub container: Option<String>,
     /// Only of this kind.
+    #[param(inline, value_type = Option<values::OutlierKindName>)]
     pub kind: Option<String>,
     /// How far back.
+    #[param(inline, value_type = Option<values::Length>)]
     pub duration: Option<Span>,
     /// How many at most.
+    #[param(inline, value_type = Option<values::OutlierLimit>)]
     pub limit: Option<usize>,
 }
 
 /// A recording, or a part of the past.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct RecordParams {
-    /// The name of a [`crate::profile::ProfileKind`]; `cpu` when not said.
+    /// What to draw.
+    #[param(inline, value_type = Option<values::ProfileType>)]
     pub r#type: Option<String>,
     /// Of waits, only those in these states, separated by commas.
+    #[param(inline, value_type = Option<values::WaitStates>, style = Form, explode = false)]
     pub state: Option<String>,
-    /// A container's name or id.
+    /// A container's name or id. Without it and without `pid` it is the whole host.
     pub container: Option<String>,
-    /// A process.
+    /// A process, in the initial pid namespace.
+    #[param(inline, value_type = Option<values::ProcessId>)]
     pub pid: Option<u32>,
     /// Its length.
+    #[param(inline, value_type = Option<values::RecordLength>)]
     pub duration: Option<Span>,
-    /// Samples per second and CPU.
+    /// Samples per second and CPU, of `type=cpu`.
+    #[param(inline, value_type = Option<values::Frequency>)]
     pub frequency: Option<u32>,
-    /// The name of a [`crate::profile::Format`]; `svg` when not said.
+    /// In which format.
+    #[param(inline, value_type = Option<values::DrawnFormat>)]
     pub format: Option<String>,
     /// The first instant, to draw what was kept instead of recording.
+    #[param(inline, value_type = Option<values::Instant>)]
     pub start: Option<String>,
     /// The end, not in it.
+    #[param(inline, value_type = Option<values::Instant>)]
     pub end: Option<String>,
     /// Where another range of the same length begins that this one is held against.
+    #[param(inline, value_type = Option<values::Instant>)]
     pub against: Option<String>,
     /// Whether it is kept for later; its id is then in the header `x-cgscope-profile`.
     #[serde(default)]
+    #[param(default = false)]
     pub keep: bool,
 }
 

@@ -4,10 +4,11 @@ use std::{ops::Range, sync::Arc, time::Duration, time::UNIX_EPOCH};
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    backend::BackendError, duration::Span, error::ApiError, flamegraph, params::Params,
-    query::now_ms, query_params::instant_ms, routes::Served, subject,
+    backend::BackendError, duration::Span, error::ApiError, flamegraph, openapi::values,
+    params::Params, query::now_ms, query_params::instant_ms, routes::Served, subject,
 };
 use crate::{
     kernel::ids::Tgid,
@@ -18,38 +19,45 @@ use crate::{
 };
 
 /// The longest range that is looked at for one answer.
-const MAX_RANGE: Duration = Duration::from_secs(7 * 86_400);
+pub(super) const MAX_RANGE: Duration = Duration::from_secs(7 * 86_400);
 /// The range of a question that does not say where it begins.
-const DEFAULT_RANGE: Duration = Duration::from_secs(600);
+pub(super) const DEFAULT_RANGE: Duration = Duration::from_secs(600);
 /// Steps of one answer about activity: an hour of 100 ms.
-const MAX_STEPS: u64 = 40_000;
+pub(super) const MAX_STEPS: u64 = 40_000;
 /// The shortest step: samples of 19 Hz are 53 ms apart.
-const LEAST_STEP: Duration = Duration::from_millis(10);
+pub(super) const LEAST_STEP: Duration = Duration::from_millis(10);
 /// The step of a question that does not say.
-const DEFAULT_STEP: Duration = Duration::from_millis(100);
+pub(super) const DEFAULT_STEP: Duration = Duration::from_millis(100);
 
 /// How much ran when.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ActivityParams {
-    /// The name of a [`ProfileKind`]; `cpu` when not said.
+    /// Of what; only `cpu` is kept.
+    #[param(inline, value_type = Option<values::ProfileType>)]
     pub r#type: Option<String>,
     /// A container's name or id.
     pub container: Option<String>,
     /// A process.
+    #[param(inline, value_type = Option<values::ProcessId>)]
     pub pid: Option<u32>,
     /// The first instant; ten minutes before the end when not said.
+    #[param(inline, value_type = Option<values::Instant>)]
     pub start: Option<String>,
     /// The end, not in it; now when not said.
+    #[param(inline, value_type = Option<values::Instant>)]
     pub end: Option<String>,
-    /// Length of a step; 100 ms when not said.
+    /// Length of a step.
+    #[param(inline, value_type = Option<values::ActivityStep>)]
     pub step: Option<Span>,
 }
 
 /// How much ran when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ActivityAnswer {
-    /// What was sampled: the name of a [`ProfileKind`].
+    /// What was sampled.
+    #[schema(value_type = values::ProfileTypeName)]
     pub r#type: String,
     /// The first instant, ns since the epoch.
     pub start_ns: u64,

@@ -9,12 +9,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     backend::BackendError,
     error::ApiError,
-    flamegraph::{DRAWING_POLICY, drawn, failed, format},
+    flamegraph::{DRAWING_POLICY, Drawing, drawn, failed, format},
     kept::Kept,
+    openapi::values,
     params::{NoParams, Params, Segment},
     routes::Served,
 };
@@ -23,52 +25,68 @@ use crate::profile::{
 };
 
 /// The recordings that are kept, the newest first.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProfileList {
     /// The recordings.
     pub profiles: Vec<ProfileEntry>,
 }
 
 /// One of them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProfileEntry {
     /// Its id.
     pub id: String,
-    /// `on-cpu` or `off-cpu`.
+    /// What was recorded.
     pub kind: ProfileKind,
-    /// What was recorded, for people.
+    /// Of whom, for people.
     pub scope: String,
     /// The whole id of the container, if it is of one.
     pub container: Option<String>,
     /// When it began, ns since the epoch.
     pub started_at_ns: u64,
-    /// Its length.
+    /// Its length, ns.
     pub duration_ns: u64,
     /// Samples, or waits, that arrived.
     pub sample_count: u64,
-    /// `low`, `medium` or `high`.
+    /// How far to trust it.
+    #[schema(value_type = Level)]
     pub confidence: String,
 }
 
 /// A recording in a format.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct ProfileParams {
-    /// The name of a [`Format`]; `json` when not said.
+    /// In which format.
+    #[param(inline, value_type = Option<values::KeptFormat>)]
     pub format: Option<String>,
 }
 
 /// A recording held against another.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct DiffParams {
     /// The id of the earlier one.
     pub base: String,
-    /// `json`, `svg` or `folded`; `json` when not said.
+    /// In which format.
+    #[param(inline, value_type = Option<values::DifferenceFormat>)]
     pub format: Option<String>,
-    /// Whether weights are compared as they are.
+    /// Whether weights are compared as they are; else as shares of their totals.
     #[serde(default)]
+    #[param(default = false)]
     pub absolute: bool,
+}
+
+/// The difference of two recordings in a format.
+#[derive(Debug)]
+pub(super) struct DrawnDifference(Response);
+
+impl IntoResponse for DrawnDifference {
+    fn into_response(self) -> Response {
+        self.0
+    }
 }
 
 impl From<&Arc<Kept>> for ProfileEntry {
@@ -97,7 +115,7 @@ pub(super) async fn one(
     State(served): State<Served>,
     Segment(id): Segment,
     Params(params): Params<ProfileParams>,
-) -> Result<Response, ApiError> {
+) -> Result<Drawing, ApiError> {
     let format = params.format.as_deref().map_or(Ok(Format::Json), |name| format(Some(name)))?;
     Ok(drawn(find(&served, &id)?, format).await?)
 }
@@ -106,7 +124,7 @@ pub(super) async fn diff(
     State(served): State<Served>,
     Segment(id): Segment,
     Params(params): Params<DiffParams>,
-) -> Result<Response, ApiError> {
+) -> Result<DrawnDifference, ApiError> {
     let (format, media_type) = match params.format.as_deref() {
         None | Some("json") => (DiffFormat::Json, Format::Json.media_type()),
         Some("svg") => (DiffFormat::Svg, Format::Svg.media_type()),
@@ -122,8 +140,8 @@ pub(super) async fn diff(
     let scale = if params.absolute { Scale::Absolute } else { Scale::Total };
     let work = tokio::task::spawn_blocking(move || compare(&base, &other, scale, format));
     let body = work.await.map_err(|error| failed(&error))??;
-    Ok(([(CONTENT_TYPE, media_type), (CONTENT_SECURITY_POLICY, DRAWING_POLICY)], body)
-        .into_response())
+    let headers = [(CONTENT_TYPE, media_type), (CONTENT_SECURITY_POLICY, DRAWING_POLICY)];
+    Ok(DrawnDifference((headers, body).into_response()))
 }
 
 fn compare(

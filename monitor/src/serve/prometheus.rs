@@ -112,7 +112,8 @@ pub async fn metadata(State(served): State<Served>, fields: Fields) -> Reply<All
             Kind::Gauge => "gauge",
             Kind::Distribution => "histogram",
         };
-        all.entry(metric.name).or_insert([Metadata { kind, help: metric.help, unit: "" }]);
+        all.entry(metric.name)
+            .or_insert_with(|| vec![Metadata { kind, help: metric.help, unit: "" }]);
     }
     Ok(Success::new(all.into_iter().take(limit).collect()))
 }

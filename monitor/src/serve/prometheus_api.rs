@@ -8,6 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
+use utoipa::ToSchema;
 
 use crate::promql::{ErrorKind, Labels, Notes, Outcome, PromqlError, Sample, format_number};
 
@@ -39,6 +40,19 @@ impl<T: Serialize> IntoResponse for Success<T> {
     fn into_response(self) -> Response {
         Json(self).into_response()
     }
+}
+
+/// No answer, as it is written.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = PrometheusError)]
+pub struct FailureBody {
+    /// `error`.
+    status: &'static str,
+    /// `bad_data`, `execution`, `timeout`, `internal` or `unavailable`.
+    error_type: &'static str,
+    /// What is wrong.
+    error: String,
 }
 
 /// No answer.
@@ -75,21 +89,15 @@ impl From<PromqlError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Body {
-            status: &'static str,
-            error_type: &'static str,
-            error: String,
-        }
-        let body = Body { status: "error", error_type: self.kind, error: self.message };
+        let body = FailureBody { status: "error", error_type: self.kind, error: self.message };
         (self.status, Json(body)).into_response()
     }
 }
 
 /// What a query comes to.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "resultType", content = "result", rename_all = "lowercase")]
+#[schema(as = PrometheusData)]
 pub enum QueryData {
     /// A number.
     Scalar(Point),
@@ -102,16 +110,22 @@ pub enum QueryData {
 }
 
 /// A series with one value.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PrometheusSample)]
 pub struct One {
+    /// Its labels.
     metric: Metric,
+    /// The value.
     value: Point,
 }
 
 /// A series with several values.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PrometheusSeries)]
 pub struct Many {
+    /// Its labels.
     metric: Metric,
+    /// The values.
     values: Vec<Point>,
 }
 
@@ -138,6 +152,8 @@ impl From<Outcome> for QueryData {
 }
 
 /// Labels as an object.
+#[derive(ToSchema)]
+#[schema(as = PrometheusMetric, value_type = BTreeMap<String, String>)]
 pub struct Metric(pub Labels);
 
 impl Serialize for Metric {
@@ -177,7 +193,8 @@ impl Serialize for Point {
 }
 
 /// What is known of a metric.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = PrometheusMetadata)]
 pub struct Metadata {
     /// `counter`, `gauge` or `histogram`.
     #[serde(rename = "type")]
@@ -189,11 +206,12 @@ pub struct Metadata {
 }
 
 /// By the names of metrics.
-pub type AllMetadata = BTreeMap<&'static str, [Metadata; 1]>;
+pub type AllMetadata = BTreeMap<&'static str, Vec<Metadata>>;
 
 /// Who answers.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PrometheusBuildInfo)]
 pub struct BuildInfo {
     /// The version of Prometheus whose API and language this is.
     pub version: &'static str,

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Selectors in one request.
-const MAX_SELECTORS: usize = 64;
+pub(super) const MAX_SELECTORS: usize = 64;
 /// The year 5138: beyond, numbers are no times any more but mistakes.
 const MAX_TIME_S: f64 = 1e11;
 

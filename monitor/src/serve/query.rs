@@ -19,7 +19,9 @@ use crate::store::{
 };
 
 /// Series in one list, unless the request says fewer.
-const MAX_LISTED: usize = 10_000;
+pub(super) const MAX_LISTED: usize = 10_000;
+/// Series in one list of a request that does not say.
+pub(super) const DEFAULT_LISTED: usize = 1_000;
 const MS_NS: u64 = 1_000_000;
 
 pub async fn query(
@@ -68,7 +70,7 @@ pub async fn series(
 ) -> Result<Json<SeriesList>, ApiError> {
     let conditions = matchers(params.matchers.as_deref())?;
     let skip = params.cursor.unwrap_or(0);
-    let limit = params.limit.unwrap_or(1_000).clamp(1, MAX_LISTED);
+    let limit = params.limit.unwrap_or(DEFAULT_LISTED).clamp(1, MAX_LISTED);
     let metric = params.metric;
     let (rows, total) =
         ask(served, move |snapshot| list(snapshot, metric.as_deref(), &conditions, skip, limit))

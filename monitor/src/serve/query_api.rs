@@ -3,18 +3,24 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::openapi::values;
 
 /// A metric over time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct QueryAnswer {
     /// The metric.
     pub metric: String,
-    /// `counter`, `gauge` or `distribution`.
+    /// Its kind.
+    #[schema(value_type = values::MetricKind)]
     pub kind: String,
-    /// What the values are: `seconds`, `bytes`, `ratio` or `count`; of a rate, that per second.
+    /// What the values are; of a rate, that per second.
+    #[schema(value_type = values::MetricUnit)]
     pub unit: String,
     /// What was made of each step.
     #[serde(rename = "fn")]
+    #[schema(value_type = values::FunctionName)]
     pub function: String,
     /// The first instant, ns since the epoch.
     pub start_ns: u64,
@@ -26,13 +32,14 @@ pub struct QueryAnswer {
     pub resolution_ns: u64,
     /// The other range, if the answer is held against one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub against: Option<AgainstAnswer>,
     /// One line each, in the order of their labels; those without any value are left out.
     pub series: Vec<SeriesAnswer>,
 }
 
 /// The range that an answer is held against; its steps are as many and as long.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AgainstAnswer {
     /// Its first instant, ns since the epoch.
     pub start_ns: u64,
@@ -43,7 +50,8 @@ pub struct AgainstAnswer {
 }
 
 /// One series, or several taken together.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = QuerySeries)]
 pub struct SeriesAnswer {
     /// Its labels, or those it was taken together by.
     pub labels: BTreeMap<String, String>,
@@ -53,11 +61,12 @@ pub struct SeriesAnswer {
     pub values: Vec<Option<f64>>,
     /// Those of the other range, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub against: Option<Vec<Option<f64>>>,
 }
 
 /// What can be asked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeriesList {
     /// How many there are.
     pub total: usize,
@@ -68,20 +77,22 @@ pub struct SeriesList {
 }
 
 /// A series that was stored, of the living or the dead.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SeriesName {
     /// The metric.
     pub metric: String,
-    /// `counter`, `gauge` or `distribution`.
+    /// Its kind.
+    #[schema(value_type = values::MetricKind)]
     pub kind: String,
-    /// `seconds`, `bytes`, `ratio` or `count`.
+    /// Its unit.
+    #[schema(value_type = values::MetricUnit)]
     pub unit: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
 }
 
 /// The values of a label.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LabelValuesAnswer {
     /// In alphabetical order.
     pub values: Vec<String>,

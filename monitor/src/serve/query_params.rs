@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{backend::BackendError, duration::Span};
+use super::{backend::BackendError, duration::Span, openapi::values};
 use crate::store::query::{Function, Limits, Matcher, Query, QueryError};
 
 /// The range of a question that does not say.
@@ -17,58 +18,74 @@ const ROUND_STEPS_S: [u64; 12] = [1, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 21_6
 const MAX_MATCHERS: usize = 32;
 
 /// A question.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct QueryParams {
     /// The metric's name.
     pub metric: String,
     /// Conditions on labels, separated by commas: `container=web,state!=sleeping`.
     #[serde(rename = "match")]
+    #[param(inline, value_type = Option<values::Conditions>, style = Form, explode = false)]
     pub matchers: Option<String>,
     /// The first instant; an hour before the end when not said.
+    #[param(inline, value_type = Option<values::Instant>)]
     pub start: Option<String>,
     /// The end, not in it; now when not said.
+    #[param(inline, value_type = Option<values::Instant>)]
     pub end: Option<String>,
-    /// Length of a step; `all` is one step.
+    /// Length of a step; `all` is one step, and about 240 make the range when not said.
+    #[param(inline, value_type = Option<values::QueryStep>)]
     pub step: Option<String>,
-    /// What to make of a step.
+    /// What to make of a step; when not said `rate` of a counter, `mean` of a gauge, `quantile` of a distribution.
     #[serde(rename = "fn")]
+    #[param(inline, value_type = Option<values::FunctionName>)]
     pub function: Option<String>,
     /// The share of `fn=quantile`.
+    #[param(inline, value_type = Option<values::Share>)]
     pub q: Option<f64>,
     /// Labels to take series together by, separated by commas; empty for all together.
+    #[param(inline, value_type = Option<values::Texts>, style = Form, explode = false)]
     pub by: Option<String>,
-    /// How they are taken together.
+    /// How they are taken together; what suits the function when not said.
+    #[param(inline, value_type = Option<values::AggregateName>)]
     pub aggregate: Option<String>,
     /// Where another range of the same length begins that the answer is held against.
+    #[param(inline, value_type = Option<values::Instant>)]
     pub against: Option<String>,
     /// Conditions on labels there, if not the same.
+    #[param(inline, value_type = Option<values::Conditions>, style = Form, explode = false)]
     pub against_match: Option<String>,
 }
 
 /// A list of series.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct SeriesParams {
     /// Only of this metric.
     pub metric: Option<String>,
     /// Conditions on labels.
     #[serde(rename = "match")]
+    #[param(inline, value_type = Option<values::Conditions>, style = Form, explode = false)]
     pub matchers: Option<String>,
     /// The most to list.
+    #[param(inline, value_type = Option<values::SeriesLimit>)]
     pub limit: Option<usize>,
     /// Where the list before ended.
     pub cursor: Option<usize>,
 }
 
 /// Values of a label.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct LabelParams {
     /// Only of this metric.
     pub metric: Option<String>,
     /// Conditions on other labels.
     #[serde(rename = "match")]
+    #[param(inline, value_type = Option<values::Conditions>, style = Form, explode = false)]
     pub matchers: Option<String>,
 }
 

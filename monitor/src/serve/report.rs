@@ -3,11 +3,12 @@
 //! Contract: what is not known is `None`, never 0.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::unwind::UnwindStats;
 
 /// What the kernel half and the daemon cost and lose.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProbesReport {
     /// Each kernel program.
     pub programs: Vec<ProgramReport>,
@@ -25,7 +26,7 @@ pub struct ProbesReport {
 }
 
 /// One kernel program.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProgramReport {
     /// Its name, after its hook.
     pub name: String,
@@ -44,7 +45,7 @@ pub struct ProgramReport {
 }
 
 /// One way to lose something.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DropReport {
     /// Which.
     pub reason: String,
@@ -55,7 +56,7 @@ pub struct DropReport {
 }
 
 /// One kernel map.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MapReport {
     /// Its name, after its content.
     pub name: String,
@@ -64,7 +65,7 @@ pub struct MapReport {
 }
 
 /// Memory of the daemon.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MemoryReport {
     /// Resident memory of its process.
     pub rss_bytes: Option<u64>,
@@ -73,7 +74,7 @@ pub struct MemoryReport {
 }
 
 /// What this kernel offers and what is missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DoctorReport {
     /// The kernel's release.
     pub kernel: String,
@@ -82,7 +83,7 @@ pub struct DoctorReport {
 }
 
 /// One thing looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     /// What was looked at.
     pub name: String,
@@ -92,14 +93,16 @@ pub struct Check {
     pub detail: String,
     /// What the user can do; empty when it is well.
     #[serde(default)]
+    #[schema(required)]
     pub remedy: String,
     /// The metrics that are missing or less exact for it.
     #[serde(default)]
+    #[schema(required)]
     pub metrics_affected: Vec<String>,
 }
 
 /// How a thing looked at is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckStatus {
     /// As it should be.

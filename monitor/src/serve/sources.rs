@@ -2,6 +2,7 @@
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     params::{NoParams, Params},
@@ -13,18 +14,18 @@ use crate::{
 };
 
 /// Sources, in the order in which they are read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceList {
     /// The sources.
     pub sources: Vec<SourceReport>,
 }
 
 /// One file of procfs, or the same files of many cgroups.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceReport {
     /// Its name.
     pub name: String,
-    /// Least time between two readings; 0 for every tick.
+    /// Least time between two readings, ns; 0 for every tick.
     pub interval_ns: u64,
     /// Sources are read in the order of this number, at the instant of their tick.
     pub priority: u8,
@@ -32,7 +33,7 @@ pub struct SourceReport {
     pub enabled: bool,
     /// How it is.
     pub health: Health,
-    /// How long ago it was last read successfully; `null` if never.
+    /// How long ago it was last read successfully, ns; `null` if never.
     pub age_ns: Option<u64>,
     /// What the last reading that failed said, with the remedy; `null` once one succeeds.
     pub last_error: Option<String>,

@@ -12,6 +12,7 @@ use axum::{
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
+use utoipa::IntoParams;
 
 use super::{brief::LiveList, params::Params, routes::Served, tape::RecordedBrief};
 
@@ -19,11 +20,13 @@ use super::{brief::LiveList, params::Params, routes::Served, tape::RecordedBrief
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What the stream takes.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct StreamParams {
     /// Whether to add what is no container, and the dead.
     #[serde(default)]
+    #[param(default = false)]
     all: bool,
 }
 

@@ -18,6 +18,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
+use utoipa::ToSchema;
 
 use super::registrar::{Look, Registrar};
 use crate::{
@@ -44,7 +45,7 @@ const RELISTS: u32 = 2;
 const QUEUE_MAX: usize = 4096;
 
 /// What the unwinder holds and did. Counters only rise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UnwindStats {
     /// Whether someone records.
     pub is_active: bool,
@@ -66,18 +67,23 @@ pub struct UnwindStats {
     pub looks: u64,
     /// Tables that were compiled.
     #[serde(default)]
+    #[schema(required)]
     pub compiled: u64,
     /// Tables that were read from disk instead.
     #[serde(default)]
+    #[schema(required)]
     pub cache_read: u64,
     /// Tables on disk that were not whole, or of another version.
     #[serde(default)]
+    #[schema(required)]
     pub cache_damaged: u64,
     /// Tables that could not be written to disk.
     #[serde(default)]
+    #[schema(required)]
     pub cache_not_written: u64,
     /// Bytes of the tables on disk.
     #[serde(default)]
+    #[schema(required)]
     pub cache_bytes: u64,
 }
 

@@ -3,11 +3,7 @@
 // A request costs the page's thread some 0.7 ms of its own, and answers that come one by one are laid out one by one.
 
 import { API, type Answer, failureIn, get } from './client';
-
-/** As the daemon answers `/api/v1/batch`. */
-interface Answers {
-  answers: { status: number; body: unknown }[];
-}
+import type { BatchAnswer } from './types';
 
 interface Waiting {
   path: string;
@@ -82,7 +78,7 @@ async function sendOne(asked: readonly Waiting[]): Promise<void> {
       if (asked.every(({ signal }) => signal.aborted)) abort.abort();
     });
   }
-  const answer = await get<Answers>(batchUrl(asked.map(({ path }) => path)), abort.signal);
+  const answer = await get<BatchAnswer>(batchUrl(asked.map(({ path }) => path)), abort.signal);
   asked.forEach(({ signal, take }, i) => {
     if (signal.aborted || answer === null) take(null);
     else if (!answer.ok) take(answer);

@@ -1,10 +1,10 @@
 // A recording while it runs: how long it has to go, and a way to end it.
 
 import { type Failure, get, url } from '../api/client';
-import type { ProfileDocument } from '../api/types';
+import type { ProfileDocument, ProfileTypeName } from '../api/types';
 
 /** The names of `type` in the API. */
-export const TYPES = ['cpu', 'offcpu', 'wakeup', 'block', 'fault', 'memory', 'lock', 'network'] as const;
+export const TYPES = ['cpu', 'offcpu', 'wakeup', 'block', 'fault', 'memory', 'lock', 'network'] as const satisfies readonly ProfileTypeName[];
 export type ProfileType = (typeof TYPES)[number];
 
 export class Recording {

@@ -3,10 +3,13 @@
 // Contract: nodes are in preorder, a parent before its children; `value` counts the node and all above it, `own` the node
 // alone. Of a difference both are those of B, and `before`/`ownBefore` those of A, scaled to compare.
 
-import type { DiffDocument, FrameKind, ProfileDocument, ProfileFrame, ProfileUnit } from '../api/types';
+import type { DiffDocument, DiffFrame, FrameKind, ProfileDocument, ProfileFrame, ProfileUnit } from '../api/types';
+
+/** A difference does not name files. */
+export type Frame = DiffFrame & Partial<ProfileFrame>;
 
 export interface Tree {
-  frames: readonly ProfileFrame[];
+  frames: readonly Frame[];
   unit: ProfileUnit;
   /** Place in `frames` of each node. */
   frame: Int32Array;
@@ -50,7 +53,7 @@ export function fromDiff(document: DiffDocument): Tree {
   return { ...tree, before, ownBefore, total: rootsOf(tree, tree.value), totalBefore: rootsOf(tree, before) };
 }
 
-export function empty(frames: readonly ProfileFrame[], unit: Tree['unit'], length: number): Tree {
+export function empty(frames: readonly Frame[], unit: Tree['unit'], length: number): Tree {
   return {
     frames,
     unit,
@@ -98,7 +101,7 @@ export class Builder {
   #roots = new Map<number, number>();
 
   constructor(
-    readonly frames: readonly ProfileFrame[],
+    readonly frames: readonly Frame[],
     readonly unit: Tree['unit'],
     readonly isDiff: boolean,
   ) {}

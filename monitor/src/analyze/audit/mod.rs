@@ -13,6 +13,7 @@ pub use growth::Growth;
 use ledger::Ledger;
 pub use ledger::{Outcome, Reading};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::metric::{Descriptor, KtimeNs, Sample, Subject, Unit, Value, descriptor};
 
@@ -302,7 +303,7 @@ impl Sums {
 }
 
 /// How far cgscope's figures are from the kernel's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AuditReport {
     /// Each comparison that says something.
     pub checks: Vec<CheckReport>,
@@ -313,7 +314,8 @@ pub struct AuditReport {
 }
 
 /// One comparison.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuditCheck)]
 pub struct CheckReport {
     /// Its name, as in the label `check`.
     pub name: String,
@@ -334,7 +336,8 @@ pub struct CheckReport {
 }
 
 /// A container, a disk, a network namespace or the host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = AuditSubject)]
 pub struct SubjectReport {
     /// A container's id, a disk's name, `host`.
     pub subject: String,

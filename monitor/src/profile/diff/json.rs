@@ -13,6 +13,7 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Diff, Side};
 use crate::profile::confidence::Level;
@@ -20,41 +21,71 @@ use crate::profile::kind::Unit;
 use crate::profile::label::LabelKind;
 use crate::profile::tree::NodeId;
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// A difference as the dashboard reads it: a call tree in preorder.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DiffDocument)]
+pub struct DiffDocument<'a> {
+    /// What the widths count.
     unit: Unit,
+    /// What weights of A are multiplied by to compare with those of B.
     factor: f64,
+    /// How far to trust it.
     confidence: Level,
+    /// The share of A (0..=1) in frames that B does not have.
     gone_share: f64,
+    /// The earlier side.
     a: SideOut<'a>,
+    /// The later side.
     b: SideOut<'a>,
+    /// What the nodes are called.
     frames: Vec<Frame<'a>>,
+    /// The call tree in preorder.
     nodes: Vec<Node>,
 }
 
-#[derive(Serialize)]
-struct SideOut<'a> {
+/// One side of a difference.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DiffSide)]
+pub struct SideOut<'a> {
+    /// What it is called.
     name: &'a str,
+    /// The sum of its weights that arrived.
     total: u64,
+    /// Of what was lost.
     lost: u64,
+    /// Of stacks with nameless frames.
     unknown: u64,
+    /// Of stacks with callers missing.
     missing: u64,
+    /// How far to trust it.
     confidence: Level,
 }
 
-#[derive(Serialize)]
-struct Frame<'a> {
+/// What a node of the call tree is called.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DiffFrame)]
+pub struct Frame<'a> {
+    /// The name without a mark of its kind.
     name: &'a str,
+    /// What it stands for.
     kind: LabelKind,
 }
 
-#[derive(Serialize)]
-struct Node {
+/// A node of the call tree; weights are as they were recorded.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DiffNode)]
+pub struct Node {
+    /// A place in `frames`.
     frame: u32,
+    /// A place in `nodes`, before its own; `null` of a root.
     parent: Option<usize>,
+    /// The node and all above it, in A.
     a: u64,
+    /// The same in B.
     b: u64,
+    /// The node alone, in A.
     self_a: u64,
+    /// The same in B.
     self_b: u64,
 }
 
@@ -74,7 +105,7 @@ pub(super) fn render(diff: &Diff) -> Result<Vec<u8>, serde_json::Error> {
         }
     };
     let labels = diff.tree.labels().iter();
-    serde_json::to_vec(&Document {
+    serde_json::to_vec(&DiffDocument {
         unit: diff.unit,
         factor: diff.factor(),
         confidence: diff.confidence(),

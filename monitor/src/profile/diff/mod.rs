@@ -11,6 +11,8 @@ mod svg;
 
 use std::io;
 
+pub use json::DiffDocument;
+
 use thiserror::Error;
 
 use super::confidence::Level;

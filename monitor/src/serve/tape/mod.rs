@@ -9,8 +9,8 @@ mod record;
 mod replay;
 mod told;
 
-pub(super) use record::record;
 pub use record::{DEFAULT_RECORD, MAX_BEFORE, MAX_RECORD};
+pub(super) use record::{Growing, record};
 pub use replay::Replay;
 pub(super) use told::recording;
 pub use told::{RecordedBrief, RecordingAnswer, RecordingReport};

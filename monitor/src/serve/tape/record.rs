@@ -17,6 +17,7 @@ use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
 };
 use tokio_stream::wrappers::ReceiverStream;
+use utoipa::IntoParams;
 
 use super::told::{Answers, Contained, Ended, Facts};
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
         backend::{Backend, BackendError, Following},
         duration::Span,
         error::ApiError,
+        openapi::values,
         outliers::OutlierRow,
         params::Params,
         routes::{Ending, Served},
@@ -56,19 +58,37 @@ const JITTER: Duration = Duration::from_millis(50);
 const WAITING: usize = 8;
 
 /// What to record.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct TapeParams {
     /// For how long.
+    #[param(inline, value_type = Option<values::TapeLength>)]
     duration: Option<Span>,
     /// How much of what is in memory comes before.
+    #[param(inline, value_type = Option<values::TapeBefore>)]
     before: Option<Span>,
+}
+
+/// A tape while it is recorded.
+#[derive(Debug)]
+pub struct Growing(Response);
+
+impl Growing {
+    /// What it is served as.
+    pub const MEDIA_TYPE: &str = "application/octet-stream";
+}
+
+impl IntoResponse for Growing {
+    fn into_response(self) -> Response {
+        self.0
+    }
 }
 
 pub async fn record(
     State(served): State<Served>,
     Params(params): Params<TapeParams>,
-) -> Result<Response, ApiError> {
+) -> Result<Growing, ApiError> {
     if let Some(recording) = served.backend.recording() {
         return Err(ApiError(BackendError::Invalid {
             what: format!("this is a recording of {} already", recording.host),
@@ -100,10 +120,10 @@ pub async fn record(
     });
     let mut response = Body::from_stream(ReceiverStream::new(sections)).into_response();
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(Growing::MEDIA_TYPE));
     let name = format!("attachment; filename=\"{name}.cgscope\"");
     headers.extend(HeaderValue::try_from(name).map(|name| (CONTENT_DISPOSITION, name)));
-    Ok(response)
+    Ok(Growing(response))
 }
 
 fn facts(wanted: Duration) -> Facts {

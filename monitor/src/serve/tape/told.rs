@@ -4,6 +4,7 @@
 
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{
     analyze::audit::AuditReport,
@@ -128,7 +129,7 @@ impl Contained {
 }
 
 /// What is replayed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RecordingReport {
     /// The host it is of.
     pub host: String,
@@ -155,7 +156,7 @@ pub struct RecordingReport {
 }
 
 /// What is replayed, on the live stream.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RecordedBrief {
     /// The host it is of.
     pub host: String,
@@ -175,7 +176,7 @@ impl From<&RecordingReport> for RecordedBrief {
 }
 
 /// Whether this is a recording.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RecordingAnswer {
     /// What is replayed; `null` from a daemon that measures.
     pub recording: Option<RecordingReport>,

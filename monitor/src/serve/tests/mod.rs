@@ -2,6 +2,7 @@
 
 mod containers;
 mod itself;
+mod openapi;
 mod recordings;
 mod refusals;
 mod replays;

@@ -100,6 +100,17 @@ pub enum Function {
 }
 
 impl Function {
+    /// All of them, with the quantile that is meant when none is said.
+    pub const ALL: [Self; 7] = [
+        Self::Rate,
+        Self::Increase,
+        Self::Mean,
+        Self::Min,
+        Self::Max,
+        Self::Count,
+        Self::Quantile(0.99),
+    ];
+
     /// What suits a kind of metric.
     pub fn default_of(kind: Kind) -> Self {
         match kind {
@@ -185,6 +196,19 @@ pub enum Aggregate {
 }
 
 impl Aggregate {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sum, Self::Mean, Self::Min, Self::Max];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Mean => "mean",
+            Self::Min => "min",
+            Self::Max => "max",
+        }
+    }
+
     /// What suits a function.
     pub fn default_of(function: Function) -> Self {
         match function {
@@ -200,16 +224,13 @@ impl FromStr for Aggregate {
     type Err = QueryError;
 
     fn from_str(text: &str) -> Result<Self, QueryError> {
-        match text {
-            "sum" => Ok(Self::Sum),
-            "mean" => Ok(Self::Mean),
-            "min" => Ok(Self::Min),
-            "max" => Ok(Self::Max),
-            _ => Err(QueryError::invalid(
+        let named = Self::ALL.into_iter().find(|aggregate| aggregate.name() == text);
+        named.ok_or_else(|| {
+            QueryError::invalid(
                 format!("series cannot be taken together by {text:?}"),
                 "name one of sum, mean, min, max",
-            )),
-        }
+            )
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::ToSchema;
 
 use super::{
     describe::{MetricRow, Metrics},
@@ -66,7 +67,7 @@ pub enum TapeError {
 }
 
 /// What a tape lacks of what was recorded, and what the recording lacks of what was measured.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Losses {
     /// Whether it was cut off: whatever came behind is not known.
     pub is_cut: bool,
