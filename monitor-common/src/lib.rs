@@ -18,6 +18,7 @@ pub mod memory;
 pub mod offcpu;
 pub mod offset;
 pub mod outlier;
+pub mod path;
 pub mod process;
 pub mod python;
 pub mod sched;

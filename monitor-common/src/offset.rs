@@ -137,6 +137,24 @@ offsets! {
     fdtable_max_fds: "fdtable" ["max_fds"] byte optional;
     /// The inode of an open file.
     file_inode: "file" ["f_inode"] byte optional;
+    /// The mount that an open file was reached by.
+    file_mount: "file" ["f_path.mnt"] byte optional;
+    /// The name of an open file.
+    file_name: "file" ["f_path.dentry"] byte optional;
+    /// The text of a name.
+    name_text: "dentry" ["d_name.name"] byte optional;
+    /// The directory that a name is in; of the top of a file system itself.
+    name_parent: "dentry" ["d_parent"] byte optional;
+    /// The place of a name in the table of names: none once it is removed.
+    name_place: "dentry" ["d_hash.pprev"] byte optional;
+    /// The top of what is mounted.
+    mount_root: "vfsmount" ["mnt_root"] byte optional;
+    /// What others see of a mount.
+    mount_shown: "mount" ["mnt"] byte optional;
+    /// The mount it is on: of the outermost itself.
+    mount_parent: "mount" ["mnt_parent"] byte optional;
+    /// The directory it is on.
+    mount_point: "mount" ["mnt_mountpoint"] byte optional;
     /// The kind of an inode.
     inode_mode: "inode" ["i_mode"] byte optional;
     /// What a block request does, in its low 8 bits.

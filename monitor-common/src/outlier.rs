@@ -5,32 +5,38 @@
 //! those that were among the slowest until slower ones came: of `n` operations in no order about `16 (1 + ln(n / 16))`. More than
 //! [`MAX_SENT_PER_SECOND`] are not sent, and counted.
 
+use crate::path::FilePath;
+
 /// What can be slow.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OutlierKind {
     /// A request of a block device.
     Block,
+    /// A call that opens, reads, writes or syncs a file.
+    File,
 }
 
 impl OutlierKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 1;
+    pub const COUNT: usize = 2;
 
     /// All kinds, in the order of their gates.
-    pub const ALL: [Self; Self::COUNT] = [Self::Block];
+    pub const ALL: [Self; Self::COUNT] = [Self::Block, Self::File];
 
     /// Its name in the API and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Block => "block",
+            Self::File => "file",
         }
     }
 
-    /// What is no slower is no outlier, ns. A request of a disk is always worth it.
+    /// What is no slower is no outlier, ns. A request of a disk is always worth it; most calls only copy what is in memory.
     pub const fn floor_ns(self) -> u64 {
         match self {
             Self::Block => 0,
+            Self::File => 100_000,
         }
     }
 }
@@ -132,7 +138,7 @@ pub struct OutlierRecord {
     pub ended_ns: u64,
     /// When it began; 0 where that is not known.
     pub began_ns: u64,
-    /// When a request was last issued to its device; 0 where that is not known.
+    /// When a request was last issued to its device; 0 where that is not known, and of files.
     pub issued_ns: u64,
     /// Whose it is: the cgroup, 0 if nobody's.
     pub cgroup_id: u64,
@@ -151,6 +157,43 @@ pub struct OutlierRecord {
     /// The name of the thread, up to a zero.
     pub thread: ThreadName,
 }
+
+/// A call on a file, as the ring carries it: as much as there is of its path.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct FileOutlier {
+    /// What all have.
+    pub record: OutlierRecord,
+    /// Which file it was.
+    pub path: FilePath,
+}
+
+const _: () = assert!(size_of::<FileOutlier>() == 88 + size_of::<FilePath>());
+
+/// Frames of a wait that are told.
+pub const STACK_FRAMES: usize = 64;
+
+/// What stands in the place of a kind in an [`OutlierStack`].
+pub const OUTLIER_STACK: u32 = u32::MAX;
+
+/// The kernel stack in which a thread waited, as the ring carries it: as many frames as there are. It is of those of its requests that
+/// ended while it waited, which the ring has carried before.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct OutlierStack {
+    /// [`OUTLIER_STACK`].
+    pub kind: u32,
+    /// The thread.
+    pub tid: u32,
+    /// When the wait began, `CLOCK_MONOTONIC` ns; up to a tick too early.
+    pub since_ns: u64,
+    /// When it was over and the thread came back to a CPU, `CLOCK_MONOTONIC` ns.
+    pub until_ns: u64,
+    /// Innermost first.
+    pub frames: [u64; STACK_FRAMES],
+}
+
+const _: () = assert!(size_of::<OutlierStack>() == 24 + 8 * STACK_FRAMES);
 
 /// `task_struct.comm`, in two words so that it is copied by two loads.
 pub type ThreadName = [u64; 2];

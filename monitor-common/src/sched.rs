@@ -81,8 +81,8 @@ pub struct Thread {
     pub descriptor_state: u8,
     /// Uses of that memory that are left: it is made anew every [`DESCRIPTOR_MEMORY_USES`].
     pub descriptor_uses: u8,
-    /// 1 if the stack of who wakes it is kept (see [`crate::wakeup`]): written by the waker, before the wake-up.
-    pub is_waker_kept: u8,
+    /// [`MARK_WAKER_KEPT`] and [`MARK_STACK_WANTED`]: written by others while the thread waits, before they wake it.
+    pub marks: u8,
     /// Descriptor whose kind `descriptor_state` remembers.
     pub descriptor: u32,
     /// Voluntary switches so far, the low 32 bits of `task->nvcsw`.
@@ -94,6 +94,11 @@ pub struct Thread {
 }
 
 const _: () = assert!(size_of::<Thread>() == 64);
+
+/// The stack of who wakes the thread is kept (see [`crate::wakeup`]).
+pub const MARK_WAKER_KEPT: u8 = 1;
+/// The stack of its wait is wanted when it ends (see [`crate::outlier::OutlierStack`]).
+pub const MARK_STACK_WANTED: u8 = 1 << 1;
 
 /// A descriptor's kind is looked up anew after so many waits on it (a closed and reopened descriptor can be of
 /// another kind): three probe reads cost 40-50 ns, the memory 1 ns.

@@ -42,8 +42,8 @@ pub struct Tunables {
     pub fault_has_start: u32,
     /// 1 if the family `files` is on.
     pub files: u32,
-    /// Explicit padding.
-    pub padding: u32,
+    /// 1 if who waits for a request that was slow has the stack of its wait told.
+    pub outlier_stacks: u32,
     /// System calls that read files, a bit each.
     pub read_calls: [u32; CALL_WORDS],
     /// System calls that write to files, a bit each: what they add to the page cache was not missed.
@@ -76,7 +76,7 @@ impl Tunables {
         victim_is_task: 0,
         fault_has_start: 0,
         files: 0,
-        padding: 0,
+        outlier_stacks: 0,
         read_calls: [0; CALL_WORDS],
         write_calls: [0; CALL_WORDS],
     };

@@ -37,7 +37,7 @@ use crate::{
     config::{offset, tunable},
     contention, drops, histogram,
     kernel::{self, Direct, Probe, Read, pointer},
-    outlier,
+    outlier, outlier_stack,
 };
 
 /// Cgroup and device to the index of their pair.
@@ -379,6 +379,7 @@ fn tell_if_slow<R: Read>(request: *const c_void, cpu: u32, done: &Completed, at:
         tid: at.kept.tid,
         thread: at.kept.thread,
     });
+    outlier_stack::ask(at.kept.tid);
 }
 
 /// What a completion is of; `None` for one that was counted already: the end of a write that carried a flush with

@@ -3,6 +3,9 @@
 //!
 //! Attribution: as for system calls. Which layer serves a file the overlay keeps in its inode: the upper one if there is a copy, else
 //! the first of those below it.
+//!
+//! The slowest calls of each second are told, with their file: see [`monitor_common::outlier`]. Those of files and directories only: what
+//! opens a FIFO waits for who opens its other end.
 
 use core::ffi::c_void;
 
@@ -17,6 +20,7 @@ use monitor_common::{
     drops::DropReason,
     files::{FileOperation, LayerKey, LayerOpens, SlotFiles, SlotFilesLatency},
     offset::ABSENT,
+    outlier::{FileOutlier, OutlierKind, OutlierRecord},
     state::SYSCALL_LIMIT,
 };
 
@@ -25,7 +29,7 @@ use crate::{
     config::{FILE_CALLS, offset, tunable},
     drops, histogram,
     kernel::{self, Direct, Probe, Read, Task, pointer},
-    slot,
+    outlier, path, slot,
 };
 
 /// Counters, at `slot * cpus + cpu`.
@@ -40,13 +44,21 @@ static SLOT_FILES_LATENCY: Array<SlotFilesLatency> = Array::with_max_entries(1, 
 #[map]
 static FILE_LAYERS: HashMap<LayerKey, LayerOpens> = HashMap::with_max_entries(1, 0);
 
+/// Where each CPU puts together what it tells of a slow call: too large for the stack.
+#[map]
+static FILE_OUTLIERS: Array<FileOutlier> = Array::with_max_entries(1, 0);
+
 const BPF_NOEXIST: u64 = 1;
 const S_IFMT: u16 = 0o170_000;
 const S_IFREG: u16 = 0o100_000;
+const S_IFDIR: u16 = 0o040_000;
 /// `s_magic` of an overlay.
 const OVERLAYFS_SUPER_MAGIC: u64 = 0x794c_7630;
 /// `-MAX_ERRNO`.
 const LOWEST_ERROR: i64 = -4095;
+const EINTR: i64 = 4;
+/// `-ERESTART_RESTARTBLOCK` to `-ERESTARTSYS`, as the program sees `EINTR` or the call begins anew.
+const RESTARTS: core::ops::RangeInclusive<i64> = -516..=-512;
 
 /// What a system call does with files: [`FileOperation::code`], 0 for nothing and where the family is off.
 #[inline(always)]
@@ -110,15 +122,78 @@ pub fn on_exit(task: Task<Direct>, code: u32, result: i64, began_ns: u64) {
     if is_open && !file.is_null() {
         count_layer(slot, file, took_ns);
     }
+    // The floor first: it is a comparison, and all that a call pays which found what it wanted in memory.
+    if took_ns > OutlierKind::File.floor_ns()
+        && (!is_open || is_slow_by_itself(file, result))
+        && outlier::is_one(OutlierKind::File, cpu, now_ns, took_ns)
+    {
+        tell(file, index as u32, result, began_ns, now_ns);
+    }
 }
 
 #[inline(always)]
 fn is_regular(file: *const c_void) -> bool {
-    if file.is_null() {
-        return false;
-    }
+    !file.is_null() && kind(file) == S_IFREG
+}
+
+/// What is behind a file, of `S_IFMT`.
+#[inline(always)]
+fn kind(file: *const c_void) -> u16 {
     let inode = pointer::<Probe>(file, offset!(file_inode));
-    Probe::at::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFREG
+    Probe::at::<u16>(inode, offset!(inode_mode)) & S_IFMT
+}
+
+/// Whether an open waited for no other program. Of one that failed, what it was of is not known; who was interrupted waited.
+#[inline(always)]
+fn is_slow_by_itself(file: *const c_void, result: i64) -> bool {
+    if file.is_null() {
+        return result != -EINTR && !RESTARTS.contains(&result);
+    }
+    let kind = kind(file);
+    kind == S_IFREG || kind == S_IFDIR
+}
+
+/// Tells of a call that is among the slowest; `file` is null where it is not known.
+#[inline(never)]
+fn tell(file: *const c_void, operation: u32, result: i64, began_ns: u64, ended_ns: u64) {
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let Some(outlier) = FILE_OUTLIERS.get_ptr_mut(cpu) else { return };
+    let task = kernel::current();
+    let (mut device, mut place) = (0, 0);
+    if !file.is_null() && offset!(inode_super_block) != ABSENT {
+        let inode = pointer::<Probe>(file, offset!(file_inode));
+        let super_block = pointer::<Probe>(inode, offset!(inode_super_block));
+        if offset!(super_block_device) != ABSENT {
+            device = Probe::at(super_block, offset!(super_block_device));
+        }
+        if offset!(inode_number) != ABSENT {
+            place = Probe::at(inode, offset!(inode_number));
+        }
+    }
+    let moves = operation == FileOperation::Read as u32 || operation == FileOperation::Write as u32;
+    let record = OutlierRecord {
+        kind: OutlierKind::File as u32,
+        operation,
+        ended_ns,
+        began_ns,
+        issued_ns: 0,
+        cgroup_id: task.cgroup_id(),
+        hierarchy_id: tunable!(hierarchy_id),
+        device,
+        place,
+        bytes: if moves && result > 0 { result as u64 } else { 0 },
+        tgid: task.tgid(),
+        tid: task.tid(),
+        thread: task.name(),
+    };
+    // SAFETY: the record of this CPU, in process context with preemption off.
+    let path = unsafe {
+        (*outlier).record = record;
+        &raw mut (*outlier).path
+    };
+    path::read(file, path);
+    outlier::send_file(outlier);
 }
 
 /// Counts which layer served an open, if it was of an overlay.

@@ -17,6 +17,9 @@ const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// How a load is done.
 pub trait Read: Copy {
+    /// Whether helpers take the pointers that are read through.
+    const IS_TYPED: bool;
+
     /// Reads a plain value at `pointer + offset`.
     fn at<T: Copy + Default>(pointer: *const c_void, offset: u32) -> T;
 }
@@ -30,6 +33,8 @@ pub struct Direct;
 pub struct Probe;
 
 impl Read for Direct {
+    const IS_TYPED: bool = true;
+
     #[inline(always)]
     fn at<T: Copy + Default>(pointer: *const c_void, offset: u32) -> T {
         // SAFETY: the verifier checks that the offset lies in the structure; a faulting load reads as 0.
@@ -38,6 +43,8 @@ impl Read for Direct {
 }
 
 impl Read for Probe {
+    const IS_TYPED: bool = false;
+
     #[inline(always)]
     fn at<T: Copy + Default>(pointer: *const c_void, offset: u32) -> T {
         let mut value = T::default();

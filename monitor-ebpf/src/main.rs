@@ -28,6 +28,8 @@ mod kernel;
 mod memory;
 mod offcpu;
 mod outlier;
+mod outlier_stack;
+mod path;
 mod process;
 mod profile;
 mod python;

@@ -16,13 +16,15 @@ use aya_ebpf::{
 use monitor_common::{
     drops::DropReason,
     interference::{SLOT_IDLE, SLOT_UNKNOWN},
-    sched::{CALIBRATION_INTERVAL_NS, Cpu, Latency, Thread},
+    sched::{CALIBRATION_INTERVAL_NS, Cpu, Latency, MARK_STACK_WANTED, Thread},
     state::ThreadState,
 };
 
 use crate::{
+    config::tunable,
     drops, histogram, interference,
     kernel::{self, Clocks, Direct, Probe, Read, Task},
+    outlier_stack,
     thread::{self, NEW, Transition},
     wait,
 };
@@ -339,6 +341,10 @@ fn switch_in<R: Read>(task: Task<R>, tid: u32, cpu: u32, now_ns: u64, late_ns: u
         } else {
             drops::count(DropReason::WakeupMissed);
         }
+    }
+    if R::IS_TYPED && tunable!(outlier_stacks) != 0 && thread.marks & MARK_STACK_WANTED != 0 {
+        thread.marks &= !MARK_STACK_WANTED;
+        outlier_stack::send(task.as_ptr(), tid, cpu, thread.switched_out_ns);
     }
     arrive(thread, cpu, now_ns, late_ns);
 }

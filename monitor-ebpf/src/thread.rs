@@ -93,12 +93,16 @@ pub fn glimpse(tid: u32) -> Option<Glimpse> {
     }
 }
 
-/// Notes that the stack of a thread's waker is kept. Of its wakers one is let through to here at a time.
+/// Marks a thread that waits. Of its wakers one is let through to here at a time; a request that ends on another CPU just then may
+/// lose its mark, and with it a stack.
 #[inline(always)]
-pub fn note_waker(tid: u32) {
+pub fn mark(tid: u32, mark: u8) {
     if let Some(pointer) = THREADS.get_ptr_mut(tid & tunable!(thread_mask)) {
-        // SAFETY: as for `glimpse`; nobody writes the byte before the wake-up that follows.
-        unsafe { (&raw mut (*pointer).is_waker_kept).write_volatile(1) };
+        // SAFETY: as for `glimpse`; nobody else writes the byte before the wake-up that follows.
+        unsafe {
+            let marks = &raw mut (*pointer).marks;
+            marks.write_volatile(marks.read_volatile() | mark);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use aya_ebpf::{
 };
 use monitor_common::{
     drops::DropReason,
+    sched::MARK_WAKER_KEPT,
     stack::{StackHeader, StackSample},
     state::ThreadState,
     wakeup::{MARGIN_NS, Woken, corrected_ns, wake_word},
@@ -51,10 +52,10 @@ program!(
 pub fn wakeup_woken(ctx: BtfTracePointContext) -> i32 {
     let tid = Task::<Direct>::new(ctx.arg(0)).tid();
     let Some(thread) = thread::known(tid) else { return 0 };
-    if thread.is_waker_kept == 0 {
+    if thread.marks & MARK_WAKER_KEPT == 0 {
         return 0;
     }
-    thread.is_waker_kept = 0;
+    thread.marks &= !MARK_WAKER_KEPT;
     let Some(waking) = WAKINGS.get_ptr_mut(tid) else { return 0 };
     // One that had not left its CPU, or left it to come back, has not waited.
     if thread.state == ThreadState::Runnable as u8 {
@@ -120,7 +121,7 @@ fn on_waking<W: Walks>(ctx: &BtfTracePointContext) {
     };
     if is_kept {
         note_taking(tid, at_ns);
-        thread::note_waker(tid);
+        thread::mark(tid, MARK_WAKER_KEPT);
     } else {
         lose(draw, weight_ns);
     }

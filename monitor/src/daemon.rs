@@ -26,7 +26,7 @@ pub use start::start;
 
 use crate::{
     analyze::audit::AuditReport,
-    collect::{self, Collector, Outlier},
+    collect::{self, Collector, LatestOutliers},
     container::{Registry, limits::Change},
     kernel::{
         host::{Host, SourceStatus},
@@ -252,7 +252,12 @@ impl Backend for Engine {
         self.shared.collector().changes()
     }
 
-    fn outliers(&self, span: Duration) -> (Duration, Vec<Outlier>) {
+    fn kernel_functions(&self, stacks: Vec<Arc<[u64]>>) -> BoxFuture<Vec<Vec<String>>> {
+        let symbols = self.shared.symbols.clone();
+        Box::pin(async move { symbols.kernel_functions(stacks).await })
+    }
+
+    fn outliers(&self, span: Duration) -> LatestOutliers {
         self.shared.collector().outliers(span)
     }
 

@@ -1,6 +1,6 @@
 //! Every route answers with its documented shape, about a real container.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use cgscope_tests::{Container, Daemon, image_name, wait_until};
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ const ACTIVITY: [(&str, &str); 7] = [
     ("states", "a"),
     ("stall", "n?"),
 ];
-const OUTLIER: [(&str, &str); 14] = [
+const OUTLIER: [(&str, &str); 17] = [
     ("at", "n"),
     ("kind", "s"),
     ("operation", "s"),
@@ -52,6 +52,9 @@ const OUTLIER: [(&str, &str); 14] = [
     ("service_ns", "n?"),
     ("device", "s?"),
     ("sector", "n?"),
+    ("file", "s?"),
+    ("inode", "n?"),
+    ("stack", "n?"),
     ("bytes", "n"),
     ("pid", "n?"),
     ("tid", "n?"),
@@ -219,10 +222,20 @@ fn the_slowest_operations() -> Result<()> {
         let list = daemon.get("/api/v1/outliers?duration=10m")?;
         Ok((!array(&list["outliers"])?.is_empty()).then_some(list))
     })?;
-    assert_shape(&list, &[WINDOW[0], WINDOW[1], ("total", "n"), ("outliers", "a")]);
+    let lists = [("outliers", "a"), ("stacks", "a"), ("missing", "a")];
+    let shape = [&[WINDOW[0], WINDOW[1], ("total", "n")], &lists[..]].concat();
+    assert_shape(&list, &shape);
     for row in array(&list["outliers"])? {
         assert_shape(row, &OUTLIER);
     }
+    // Nobody asked for files: that is said, and how to.
+    let [missing] = &array(&list["missing"])?[..] else { bail!("{list}") };
+    assert_shape(missing, &[("kind", "s"), ("remedy", "s")]);
+    ensure!(
+        missing["kind"] == "file"
+            && missing["remedy"].as_str().is_some_and(|r| r.contains("--enable files")),
+        "{missing}"
+    );
     Ok(())
 }
 

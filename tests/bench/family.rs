@@ -114,6 +114,12 @@ pub fn syscall(rounds: u32, duration: Duration) -> Result<()> {
     bench(&calls, &tools, "syscall_", rounds, duration)
 }
 
+/// Calls on files. The tools of libbpf-tools on them need kprobes or fentry, and know one file system.
+pub fn files(rounds: u32, duration: Duration) -> Result<()> {
+    let reads = Load { name: "reads of a cached page", run: reads };
+    bench(&reads, &[Tool::Nothing, Tool::With("files")], "syscall_", rounds, duration)
+}
+
 fn calls(duration: Duration) -> Result<f64> {
     let seconds = duration.as_secs().to_string();
     let load = ["syscall_heavy", "--seconds", &seconds, "--getppid", "1000", "--failing", "0"];

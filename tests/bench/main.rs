@@ -51,6 +51,8 @@ enum Bench {
     Faults(Repetition),
     /// ns a call of the programs on system calls, and calls a second under them: nothing, syscount, ours
     Syscalls(Repetition),
+    /// ns a call of the programs on system calls while files are read, and reads a second under them: nothing, ours
+    Files(Repetition),
     /// ns a call of the programs on interrupts, and messages and direct reads a second under them: nothing, softirqs, hardirqs, ours
     Irqs(Repetition),
     /// ns a switch of recording waits, and rounds/s under it: nothing, offcputime, ours idle, of another process, of the host
@@ -128,6 +130,7 @@ fn main() -> Result<()> {
         Bench::Block(asked) => family::block(asked.rounds, asked.duration()),
         Bench::Faults(asked) => family::memory(asked.rounds, asked.duration()),
         Bench::Syscalls(asked) => family::syscall(asked.rounds, asked.duration()),
+        Bench::Files(asked) => family::files(asked.rounds, asked.duration()),
         Bench::Irqs(asked) => family::irq(asked.rounds, asked.duration()),
         Bench::Offcpu(asked) => {
             offcpu::waits(asked.load, asked.repetition.rounds, asked.repetition.duration())

@@ -5,9 +5,10 @@
 
 use std::fs;
 use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use cgscope_tests::clock::wall_distance_ns;
 use cgscope_tests::disk::Disk;
 use cgscope_tests::{Container, ContainerOptions, Daemon, wait_until};
 use serde_json::Value;
@@ -15,6 +16,9 @@ use serde_json::Value;
 use crate::locked_file::LockedFile;
 use crate::watch::Watch;
 use crate::{ALONE, PATIENCE};
+
+/// The scheduler's family besides: it sees who waits.
+const WITH_WAITS: [&str; 4] = ["--disable", "process", "--disable", "profile"];
 
 const FILE_BYTES: usize = 16 << 20;
 const BLOCK_BYTES: u64 = 4096;
@@ -52,19 +56,18 @@ fn slow(truth: &Value, first_sector: u64) -> Result<Vec<Slow>> {
     all.iter().map(one).collect()
 }
 
-/// What is to be added to an instant of `CLOCK_MONOTONIC` for the time of day.
-fn wall_distance_ns() -> Result<u64> {
-    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the pointer is to a value of this frame.
-    ensure!(unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) } == 0, "no clock");
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(wall.as_nanos() as u64 - (now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64))
-}
-
-/// All that is told of disks, the slowest first.
+/// All that is told of disks, the slowest first, each with the functions of its stack.
 fn outliers(daemon: &Daemon, of: &str) -> Result<Vec<Value>> {
     let path = format!("/api/v1/outliers?kind=block&duration=10m&limit=20000{of}");
-    Ok(daemon.get(&path)?["outliers"].as_array().context("outliers")?.clone())
+    let mut list = daemon.get(&path)?;
+    let stacks = list["stacks"].take();
+    let rows = list["outliers"].as_array_mut().context("outliers")?;
+    for row in &mut *rows {
+        if let Some(at) = row["stack"].as_u64() {
+            row["stack"] = stacks[at as usize].clone();
+        }
+    }
+    Ok(std::mem::take(rows))
 }
 
 fn ns(row: &Value, name: &str) -> Result<u64> {
@@ -72,7 +75,7 @@ fn ns(row: &Value, name: &str) -> Result<u64> {
 }
 
 /// Each write that was held up is told once, with its container, its place, and how long it took; and nobody else's is.
-fn what_was_held_up_is_told(scheduler: &str) -> Result<()> {
+fn what_was_held_up_is_told(scheduler: &str, flags: &[&str]) -> Result<()> {
     let below = Disk::make()?;
     let disk = Disk::make_in(&below.mount(), 48 << 20)?;
     let queue = format!("/sys/block/{}/queue/scheduler", disk.name());
@@ -80,7 +83,7 @@ fn what_was_held_up_is_told(scheduler: &str) -> Result<()> {
     let file = disk.fill("held", FILE_BYTES)?;
     let cached = disk.fill("cached", FILE_BYTES)?;
     let first_sector = disk.first_sector(&file)?;
-    let daemon = Daemon::start(&ALONE)?;
+    let daemon = Daemon::start(flags)?;
     let watch = Watch::begin(&daemon, &disk)?;
     let on_disk = ContainerOptions::new().bind(&disk.mount(), "/disk");
     let fixed = ["slow_io", "--seconds", "120", "--file"];
@@ -146,6 +149,14 @@ fn what_was_held_up_is_told(scheduler: &str) -> Result<()> {
             assert_eq!((&row["tid"], &row["pid"]), (&host_pid.into(), &host_pid.into()), "{row}");
             assert_eq!(row["thread"], "slow_io");
         }
+        // What it waits in is the call that was told to write past the cache.
+        let functions = row["stack"].as_array().cloned().unwrap_or_default();
+        let has = |part: &str| {
+            functions.iter().any(|name| name.as_str().is_some_and(|name| name.contains(part)))
+        };
+        let is_stack_expected = flags == WITH_WAITS && !row["tid"].is_null();
+        assert_eq!(has("pwrite64"), is_stack_expected, "{row}");
+        assert_eq!(has("schedule"), is_stack_expected, "{row}");
     }
     // Nothing on this disk is told to be slow that was not.
     for row in rows.iter().filter(|row| row["device"] == disk.name()) {
@@ -172,11 +183,17 @@ fn only_what_was_asked_for(daemon: &Daemon, writer: &Container, rows: &[Value]) 
 
 #[test]
 fn what_was_held_up_is_told_without_a_scheduler() -> Result<()> {
-    what_was_held_up_is_told("none")
+    what_was_held_up_is_told("none", &ALONE)
 }
 
 /// A scheduler hands requests to the driver in the context of whoever comes next.
 #[test]
 fn what_was_held_up_is_told_behind_a_scheduler() -> Result<()> {
-    what_was_held_up_is_told("mq-deadline")
+    what_was_held_up_is_told("mq-deadline", &ALONE)
+}
+
+/// It sleeps in the call that made the request.
+#[test]
+fn what_was_held_up_is_told_with_the_stack_of_who_waits() -> Result<()> {
+    what_was_held_up_is_told("none", &WITH_WAITS)
 }

@@ -1,5 +1,7 @@
-//! Opens, reads, writes and syncs held against what a command was told to do, and layers against the overlay they were put in.
+//! Opens, reads, writes and syncs held against what a command was told to do, the slow ones against who made them, and layers against
+//! the overlay they were put in.
 
+mod outliers;
 mod overlay;
 
 use std::io::{Read as _, Write as _};
@@ -176,6 +178,6 @@ fn the_layer_of_an_image_is_named_by_its_directory() -> Result<()> {
 fn who_is_not_asked_for_counts_nothing_and_takes_no_room() -> Result<()> {
     let daemon = Daemon::start(&[])?;
     daemon.next_tick()?;
-    let maps = ["SLOT_FILES", "SLOT_FILES_LATENCY", "FILE_LAYERS"];
+    let maps = ["SLOT_FILES", "SLOT_FILES_LATENCY", "FILE_LAYERS", "FILE_OUTLIERS"];
     expect_off(&daemon, "files", &["cgscope_files_"], &maps)
 }

@@ -19,6 +19,7 @@
 pub mod bpf;
 pub mod churn;
 pub mod cli;
+pub mod clock;
 mod command;
 pub mod container;
 pub mod daemon;

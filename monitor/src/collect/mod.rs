@@ -27,7 +27,7 @@ use std::{
 use monitor_common::sched::{SLOT_KERNEL, SLOT_UNATTRIBUTED, SLOT_WATCH_FIRST, WATCH_SLOTS};
 
 pub use offcpu::WaitWindow;
-pub use outlier::Outlier;
+pub use outlier::{LatestOutliers, Outlier};
 pub use profile::attribute;
 pub use wakeup::attribute_woken;
 pub use weight::attribute_weighed;
@@ -130,9 +130,9 @@ impl Collector {
         self.changes.latest()
     }
 
-    /// The slowest operations of each second of the last `span`, the slowest first, and of how much of it they are.
-    pub fn outliers(&self, span: Duration) -> (Duration, Vec<Outlier>) {
-        self.outliers.latest(span, &self.registry)
+    /// The slowest operations of each second of the last `span`.
+    pub fn outliers(&self, span: Duration) -> LatestOutliers {
+        self.outliers.latest(span, &self.probes, &self.registry)
     }
 
     /// CPU time of the owners whose files were read since an instant, by the kernel's own account.

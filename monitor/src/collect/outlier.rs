@@ -4,12 +4,14 @@
 //! bounded. Whose each is, is asked when they are: a container's name may come after its first request.
 
 mod kept;
+mod path;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kept::{Kept, Seconds};
 use monitor_common::{
     block::{BlockOperation, HIERARCHY_NONE},
+    files::FileOperation,
     outlier::{OutlierKind, OutlierRecord, ThreadName},
 };
 
@@ -21,7 +23,7 @@ use crate::{
         ids::{Tgid, Tid},
     },
     metric::{KtimeNs, WallTimeNs},
-    probe::OutlierReader,
+    probe::{Family, OutlierReader, Probes, SlowNews},
 };
 
 /// How long they are kept.
@@ -46,14 +48,31 @@ pub struct Outlier {
     pub container: ContainerId,
     /// What its owner is called.
     pub name: String,
-    /// The disk, as the label `device` has it; `None` where there is none.
+    /// The disk, as the label `device` has it, or the device of the file system; `None` where there is none.
     pub device: Option<Arc<str>>,
     /// The first sector of a request that moves bytes, of 512 bytes from the beginning of the disk.
     pub sector: Option<u64>,
+    /// The path of a file as its process sees it, `…/` before one without its beginning; `None` where not known.
+    pub file: Option<Box<str>>,
+    /// The inode of a file; `None` where not known.
+    pub inode: Option<u64>,
     /// Bytes that were moved.
     pub bytes: u64,
+    /// The kernel stack in which that thread waited for it, innermost first; `None` where it did not wait, or nobody looked.
+    pub stack: Option<Arc<[u64]>>,
     /// The thread that made it: its process, itself and its name then; `None` where not known.
     pub thread: Option<(Tgid, Tid, String)>,
+}
+
+/// Those of some time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LatestOutliers {
+    /// Of how much of the time that was asked for.
+    pub span: Duration,
+    /// The slowest first.
+    pub outliers: Vec<Outlier>,
+    /// Kinds that are not looked for, and what to do about it.
+    pub missing: Vec<(OutlierKind, &'static str)>,
 }
 
 /// Keeps them.
@@ -74,7 +93,15 @@ impl Outliers {
         let (wall, now) = (WallTimeNs::now(), KtimeNs::now());
         let mut devices = BTreeMap::new();
         let Self { reader, by_kind, .. } = self;
-        reader.drain(|record| {
+        reader.drain(|news| {
+            let (record, rest) = match news {
+                SlowNews::Operation(record, rest) => (record, rest),
+                SlowNews::Stack { tid, since_ns, until_ns, frames } => {
+                    let requests = &mut by_kind[OutlierKind::Block as usize];
+                    requests.add_stack(tid, since_ns, until_ns, &frames.into());
+                    return;
+                }
+            };
             let Some(seconds) = by_kind.get_mut(record.kind as usize) else { return };
             if !seconds.is_one(&record) {
                 return;
@@ -85,12 +112,13 @@ impl Outliers {
             });
             let ago_ns = now.0.saturating_sub(record.ended_ns);
             let at = WallTimeNs(wall.0.saturating_sub(ago_ns));
-            seconds.add(Kept { record, at, device });
+            let file = path::decode(rest).map(String::into_boxed_str);
+            seconds.add(Kept { record, at, device, file, stack: None });
         });
     }
 
-    /// Those that ended in the last `span`, the slowest first; and of how much of that they are.
-    pub fn latest(&self, span: Duration, registry: &Registry) -> (Duration, Vec<Outlier>) {
+    /// Those that ended in the last `span`.
+    pub fn latest(&self, span: Duration, probes: &Probes, registry: &Registry) -> LatestOutliers {
         let now = KtimeNs::now();
         let span = span.min(KEPT).min(now.since(self.began));
         let since_ns = now.0.saturating_sub(span.as_nanos() as u64);
@@ -98,7 +126,27 @@ impl Outliers {
         let kept = kept.flat_map(|(kind, seconds)| seconds.since(since_ns).map(move |k| (kind, k)));
         let mut outliers: Vec<_> = kept.map(|(kind, kept)| outlier(kind, kept, registry)).collect();
         outliers.sort_by_key(|outlier| std::cmp::Reverse(outlier.latency_ns));
-        (span, outliers)
+        let missing = OutlierKind::ALL.into_iter();
+        let missing = missing.filter_map(|kind| Some((kind, why_missing(kind, probes)?))).collect();
+        LatestOutliers { span, outliers, missing }
+    }
+}
+
+/// What to do so that a kind is looked for; `None` if it is.
+fn why_missing(kind: OutlierKind, probes: &Probes) -> Option<&'static str> {
+    let (family, hook, remedy) = match kind {
+        OutlierKind::Block => {
+            (Family::Block, "block_complete", "start the daemon without --disable block")
+        }
+        OutlierKind::File => {
+            (Family::Files, "syscall_exit", "start the daemon with --enable files")
+        }
+    };
+    let is_hooked = probes.programs.iter().any(|p| p.name.starts_with(hook) && p.hook.is_some());
+    match (probes.has(family), is_hooked) {
+        (false, _) => Some(remedy),
+        (true, false) => Some("this kernel refused the program; cgscope doctor tells why"),
+        (true, true) => None,
     }
 }
 
@@ -109,14 +157,17 @@ fn name(device: u32) -> Arc<str> {
 }
 
 fn outlier(kind: OutlierKind, kept: &Kept, registry: &Registry) -> Outlier {
-    let Kept { record, at, device } = kept;
+    let Kept { record, at, device, file, stack } = kept;
     let (container, name) = owner(record, registry);
     let between = |from_ns: u64, to_ns: u64| {
         (from_ns != 0 && to_ns != 0).then(|| to_ns.saturating_sub(from_ns))
     };
+    let index = record.operation as usize;
     let operation = match kind {
-        OutlierKind::Block => BlockOperation::ALL.get(record.operation as usize).map(|o| o.name()),
+        OutlierKind::Block => BlockOperation::ALL.get(index).map(|o| o.name()),
+        OutlierKind::File => FileOperation::NAMES.get(index).copied(),
     };
+    let is_file = kind == OutlierKind::File;
     Outlier {
         kind,
         operation: operation.unwrap_or("other"),
@@ -127,7 +178,10 @@ fn outlier(kind: OutlierKind, kept: &Kept, registry: &Registry) -> Outlier {
         container,
         name,
         device: device.clone(),
-        sector: (record.bytes > 0).then_some(record.place),
+        sector: (!is_file && record.bytes > 0).then_some(record.place),
+        file: file.clone(),
+        stack: stack.clone(),
+        inode: (is_file && record.place != 0).then_some(record.place),
         bytes: record.bytes,
         thread: (record.tid != 0)
             .then(|| (Tgid(record.tgid), Tid(record.tid), thread_name(record.thread))),

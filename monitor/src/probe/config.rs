@@ -8,7 +8,7 @@ use monitor_common::{
     tunable::{IDENTITY_V2, Tunables},
 };
 
-use super::{ProbeError, block, memory, syscall_class, tcp};
+use super::{ProbeError, block, memory, offcpu, syscall_class, tcp};
 use crate::kernel::{btf, calls::SingleCalls, cpus};
 
 /// What is switched on and off as one: a group of programs, as a rule.
@@ -225,7 +225,9 @@ impl Config {
             victim_is_task: memory::victim_is_task(btf),
             fault_has_start: memory::fault_has_start(btf),
             files: u32::from(self.has(Family::Files)),
-            padding: 0,
+            outlier_stacks: u32::from(
+                self.has(Family::Block) && self.has(Family::Sched) && offcpu::is_safe(btf),
+            ),
             read_calls: syscall_class::read_calls(),
             write_calls: syscall_class::write_calls(),
             cpus,

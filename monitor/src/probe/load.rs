@@ -256,6 +256,8 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
     Ok(vec![
         ("OUTLIER_GATES", if has_outliers { gates } else { 1 }),
         ("OUTLIERS", if has_outliers { outlier_ring_bytes(tunables.cpus) } else { 4096 }),
+        ("FILE_OUTLIERS", on(Family::Files, tunables.cpus)),
+        ("OUTLIER_STACKS", if tunables.outlier_stacks != 0 { tunables.cpus } else { 1 }),
         ("BLOCK_PAIRS", on(Family::Block, pairs)),
         ("BLOCK_FREE", on(Family::Block, pairs)),
         ("BLOCK_KEYS", on(Family::Block, pairs)),
@@ -319,8 +321,9 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
     ])
 }
 
-/// What a CPU sends of both kinds in half a second, if it sends as much as it may: it is read ten times a second.
-const OUTLIER_BYTES_PER_CPU: u32 = 24 << 10;
+/// What a CPU sends of both kinds in a fifth of a second, with paths of 100 bytes and stacks of 30 frames, if it sends as much as it
+/// may: it is read ten times a second.
+const OUTLIER_BYTES_PER_CPU: u32 = 32 << 10;
 
 fn outlier_ring_bytes(cpus: u32) -> u32 {
     OUTLIER_BYTES_PER_CPU.saturating_mul(cpus).clamp(64 << 10, 4 << 20).next_power_of_two()

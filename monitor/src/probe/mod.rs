@@ -41,7 +41,7 @@ pub use map_watch::{MapWatch, Mapped};
 pub use mapping::MappedArray;
 pub use memory::MemoryMaps;
 pub use offcpu::{WaitLink, WaitSampler, WaitTarget, WaitTotals};
-pub use outlier::OutlierReader;
+pub use outlier::{OutlierReader, SlowNews};
 pub use program::ProgramStatus;
 pub use sampler::{Sampler, SamplerLink, period_ns};
 pub use slots::Slots;

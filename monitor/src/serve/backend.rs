@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     analyze::audit::AuditReport,
-    collect::Outlier,
+    collect::LatestOutliers,
     container::{ContainerId, FindError, Registry, limits::Change},
     kernel::{host::SourceStatus, ids::Tgid},
     metric::{Descriptor, KtimeNs, Subject, WallTimeNs},
@@ -95,8 +95,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Limits of containers that were changed, the newest first.
     fn changes(&self) -> Vec<Change>;
 
-    /// The slowest operations of each of the last seconds, the slowest first, and of how much of `span` they are.
-    fn outliers(&self, span: Duration) -> (Duration, Vec<Outlier>);
+    /// The slowest operations of each second of the last `span`.
+    fn outliers(&self, span: Duration) -> LatestOutliers;
+
+    /// The functions of stacks of the kernel, each from its entry to the innermost; an address without a name is shown as one.
+    fn kernel_functions(&self, stacks: Vec<Arc<[u64]>>) -> BoxFuture<Vec<Vec<String>>>;
 
     /// Measures one process by itself until the [`Watch`] is dropped.
     ///

@@ -84,10 +84,10 @@ pub enum Command {
         A and B are each a file (folded lines, perf script, pprof or the JSON of cgscope, whatever its name), \
         container:NAME, pid:PID or host. Frames that are only in A are drawn beside those of B.")]
     Diff(DiffArguments),
-    /// List the slowest operations of disks, each with its container, place and thread
+    /// List the slowest requests of disks and calls on files, each with its container, place and thread
     #[command(after_help = "Examples:\n  sudo cgscope outliers --container web --duration 1m\n  \
         cgscope outliers --kind block --limit 5 --json\n\n\
-        Of each second the 16 slowest are kept, for ten minutes. Without a daemon it looks for as long as --duration says.")]
+        Of each second the 16 slowest of each kind are kept, for ten minutes. Without a daemon it looks for as long as --duration says.")]
     Outliers(OutliersArguments),
     /// List the containers
     #[command(after_help = "Example:\n  cgscope containers --all --json")]
@@ -318,7 +318,7 @@ pub struct OutliersArguments {
     #[arg(long, value_name = "NAME|ID")]
     pub container: Option<String>,
 
-    /// Only of this kind: block, requests of disks
+    /// Only of this kind: block, requests of disks; file, calls on files (with --enable files)
     #[arg(long, value_name = "KIND")]
     pub kind: Option<String>,
 
@@ -329,6 +329,10 @@ pub struct OutliersArguments {
     /// How many to list at most, the slowest first
     #[arg(long, value_name = "NUMBER", default_value = "20")]
     pub limit: u32,
+
+    /// List the kernel stacks as well in which threads waited for their requests
+    #[arg(long)]
+    pub stacks: bool,
 
     /// As JSON, as the API answers
     #[arg(long)]

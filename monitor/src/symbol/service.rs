@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use monitor_common::unwind::WalkEnd;
 use serde::Serialize;
 use thiserror::Error;
 
@@ -214,6 +215,27 @@ impl Symbols {
             None
         };
         frames.unwrap_or_else(|| self.all_behind(&stacks))
+    }
+
+    /// The functions of stacks of the kernel, innermost first, each from the entry to the innermost. An address without a name is shown as
+    /// one. As [`Self::resolve`].
+    pub async fn kernel_functions(&self, stacks: Vec<Arc<[u64]>>) -> Vec<Vec<String>> {
+        let raw = |kernel: &Arc<[u64]>| RawStack {
+            program: Program::LATEST,
+            tgid: Tgid(0),
+            kernel: kernel.to_vec(),
+            user: vec![],
+            end: WalkEnd::Complete,
+        };
+        let named = self.resolve(stacks.iter().map(raw).collect()).await;
+        let name = |frame: Frame| match frame {
+            Frame::Kernel { name } => name.to_string(),
+            Frame::Unresolved { address, .. } => format!("{address:#x}"),
+            // There is no user stack.
+            Frame::User { name, .. } | Frame::Inlined { name, .. } => name.to_string(),
+            Frame::Missing { end } => format!("{end:?}"),
+        };
+        named.into_iter().map(|frames| frames.into_iter().map(name).collect()).collect()
     }
 
     /// As [`Self::resolve`], for a thread that may block.

@@ -15,6 +15,10 @@ pub(super) struct Kept {
     pub at: WallTimeNs,
     /// The name of its device then.
     pub device: Option<Arc<str>>,
+    /// The path of its file then.
+    pub file: Option<Box<str>>,
+    /// The kernel stack in which its thread waited for it, innermost first.
+    pub stack: Option<Arc<[u64]>>,
 }
 
 /// How long an operation took, from the first instant that is known, ns.
@@ -66,6 +70,18 @@ impl Seconds {
         }
     }
 
+    /// Notes the stack in which a thread waited for those of its requests that ended between two instants, `CLOCK_MONOTONIC` ns.
+    pub fn add_stack(&mut self, tid: u32, since_ns: u64, until_ns: u64, stack: &Arc<[u64]>) {
+        let seconds = self.seconds.iter_mut().rev();
+        let seconds = seconds.take_while(|(n, _)| (n + 1) * WINDOW_NS > since_ns);
+        for kept in seconds.flat_map(|(_, slowest)| slowest) {
+            let is_waited_for = (since_ns..=until_ns).contains(&kept.record.ended_ns);
+            if kept.record.tid == tid && is_waited_for && kept.stack.is_none() {
+                kept.stack = Some(Arc::clone(stack));
+            }
+        }
+    }
+
     /// Those that ended then or later, `CLOCK_MONOTONIC` ns.
     pub fn since(&self, since_ns: u64) -> impl Iterator<Item = &Kept> {
         let kept =
@@ -86,7 +102,7 @@ mod tests {
     fn operation(ended_ns: u64, took_ns: u64) -> Kept {
         let record =
             OutlierRecord { ended_ns, began_ns: ended_ns - took_ns, ..OutlierRecord::default() };
-        Kept { record, at: WallTimeNs(ended_ns), device: None }
+        Kept { record, at: WallTimeNs(ended_ns), device: None, file: None, stack: None }
     }
 
     fn offer(seconds: &mut Seconds, kept: Kept) {
@@ -116,6 +132,25 @@ mod tests {
         assert_eq!(times(&seconds, 0).len(), 2 * OUTLIERS_PER_SECOND + 1);
         let numbers: Vec<_> = seconds.seconds.iter().map(|(number, _)| *number).collect();
         assert_eq!(numbers, [5, 7, 8]);
+    }
+
+    #[test]
+    fn a_wait_is_for_what_ended_in_it() {
+        let mut seconds = Seconds::default();
+        for ended_ns in [100, 200, WINDOW_NS + 10, WINDOW_NS + 20] {
+            let mut kept = operation(ended_ns, 50);
+            kept.record.tid = if ended_ns == 200 { 8 } else { 7 };
+            offer(&mut seconds, kept);
+        }
+        let stack: Arc<[u64]> = Arc::new([1, 2]);
+        seconds.add_stack(7, 90, WINDOW_NS + 15, &stack);
+        // A later wait takes nothing away.
+        seconds.add_stack(7, 90, WINDOW_NS + 12, &Arc::new([3]));
+        let mut with: Vec<_> = seconds.since(0).filter(|kept| kept.stack.is_some()).collect();
+        with.sort_by_key(|kept| kept.record.ended_ns);
+        let ends: Vec<_> = with.iter().map(|kept| kept.record.ended_ns).collect();
+        assert_eq!(ends, [100, WINDOW_NS + 10], "of another thread, and after the wait: none");
+        assert!(with.iter().all(|kept| kept.stack.as_ref() == Some(&stack)));
     }
 
     #[test]

@@ -117,14 +117,26 @@ async fn changes_of_limits_with_what_they_were() {
 async fn slow_operations_with_whose_and_where() {
     let server = Server::new(1);
     let all = server.json("/api/v1/outliers?duration=5m&limit=1").await;
-    assert_eq!((&all["total"], &all["span_ns"]), (&2.into(), &60_000_000_000u64.into()));
+    assert_eq!((&all["total"], &all["span_ns"]), (&3.into(), &60_000_000_000u64.into()));
     let [slowest] = &all["outliers"].as_array().unwrap()[..] else { panic!("{all}") };
     assert_eq!((&slowest["container"], &slowest["latency_ns"]), (&WEB.into(), &4_000_000.into()));
     assert_eq!((&slowest["thread"], &slowest["tid"]), (&Json::Null, &Json::Null));
+    assert_eq!(slowest["stack"], 0);
     let of_db = server.json("/api/v1/outliers?kind=block&container=db").await;
+    // Each stack once, from the entry on.
+    assert_eq!(of_db["stacks"], serde_json::json!([["function_20", "function_30"]]));
     let [row] = &of_db["outliers"].as_array().unwrap()[..] else { panic!("{of_db}") };
     assert_eq!((&row["name"], &row["pid"], &row["tid"]), (&"db".into(), &7.into(), &8.into()));
     assert_eq!((&row["sector"], &row["service_ns"]), (&2_048.into(), &1_500_000.into()));
+    assert_eq!(row["file"], Json::Null);
+    assert_eq!(of_db["missing"], serde_json::json!([]), "requests are looked for");
+    let of_files = server.json("/api/v1/outliers?kind=file").await;
+    let [row] = &of_files["outliers"].as_array().unwrap()[..] else { panic!("{of_files}") };
+    assert_eq!((&row["file"], &row["inode"]), (&"/var/lib/table".into(), &12.into()));
+    assert_eq!((&row["operation"], &row["sector"]), (&"sync".into(), &Json::Null));
+    assert_eq!((&row["stack"], &of_files["stacks"]), (&Json::Null, &serde_json::json!([])));
+    assert_eq!(of_files["missing"][0]["kind"], "file");
+    assert!(of_files["missing"][0]["remedy"].as_str().unwrap().contains("--enable files"));
     assert_eq!(server.refused("/api/v1/outliers?kind=disk").await.0, 400);
     assert_eq!(server.refused("/api/v1/outliers?duration=11m").await.0, 400);
     assert_eq!(server.refused("/api/v1/outliers?container=nobody").await.0, 404);

@@ -34,7 +34,7 @@ use super::{
 };
 use crate::{
     analyze::audit::AuditReport,
-    collect::Outlier,
+    collect::{LatestOutliers, Outlier},
     container::{
         Options, Registry,
         limits::{Change, Changes},
@@ -202,7 +202,13 @@ impl Backend for Fed {
         changes.latest()
     }
 
-    fn outliers(&self, span: Duration) -> (Duration, Vec<Outlier>) {
+    fn kernel_functions(&self, stacks: Vec<Arc<[u64]>>) -> BoxFuture<Vec<Vec<String>>> {
+        let name = |address: &u64| format!("function_{address}");
+        let named = stacks.iter().map(|stack| stack.iter().rev().map(name).collect()).collect();
+        Box::pin(async move { named })
+    }
+
+    fn outliers(&self, span: Duration) -> LatestOutliers {
         let outlier = |id: &str, latency_ns, thread| {
             let container = self.registry.find(id).unwrap();
             Outlier {
@@ -216,13 +222,30 @@ impl Backend for Fed {
                 name: container.qualified_name(),
                 device: Some("vda".into()),
                 sector: Some(2_048),
+                file: None,
+                inode: None,
+                stack: Some([30, 20].into()),
                 bytes: 4_096,
                 thread,
             }
         };
         let thread = Some((Tgid(7), Tid(8), "writer".to_owned()));
-        let outliers = vec![outlier(WEB, 4_000_000, None), outlier(DB, 2_000_000, thread)];
-        (span.min(Duration::from_secs(60)), outliers)
+        let of_file = Outlier {
+            kind: OutlierKind::File,
+            operation: "sync",
+            queue_ns: None,
+            service_ns: None,
+            sector: None,
+            file: Some("/var/lib/table".into()),
+            inode: Some(12),
+            stack: None,
+            ..outlier(DB, 1_000_000, thread.clone())
+        };
+        LatestOutliers {
+            span: span.min(Duration::from_secs(60)),
+            outliers: vec![outlier(WEB, 4_000_000, None), outlier(DB, 2_000_000, thread), of_file],
+            missing: vec![(OutlierKind::File, "start the daemon with --enable files")],
+        }
     }
 
     fn watch(&self, process: Tgid) -> Result<Watch, BackendError> {
