@@ -134,6 +134,21 @@ await run(async ({ browser, page }) => {
     };
     assert.match(await shownOf(load.disk, 'disk', 'Disk bytes'), /write .*[KM]iB\/s/);
     await shot(page, 'container-writer-disk');
+    const requests = page.getByRole('region', { name: 'Slowest requests', exact: true });
+    await requests.locator('[data-outlier="block"]').first().waitFor();
+    const latencies = await requests
+      .locator('[data-outlier] td:first-child')
+      .evaluateAll((cells) => cells.map(({ textContent }) => textContent.trim()));
+    const ns = latencies.map((text) => parseFloat(text) * { ns: 1, µs: 1e3, ms: 1e6, s: 1e9 }[text.split(' ')[1]]);
+    assert.ok(
+      ns.every((value, i) => i === 0 || value <= ns[i - 1]),
+      `the slowest is first: ${latencies}`,
+    );
+    // Who writes past the cache waits for it: the stack of that.
+    await requests.getByRole('button', { name: 'direct_io' }).first().click();
+    await requests.getByRole('list').getByText('pwrite64').first().waitFor();
+    await requests.getByRole('button', { name: 'when' }).click();
+    await requests.locator('th[aria-sort="descending"]').getByText('when').waitFor();
     assert.match(await shownOf(load.client, 'network', 'TCP bytes'), /sent .*iB\/s/);
     await shot(page, 'container-client-network');
     assert.match(await shownOf(load.limited, 'limits', 'Throttled time'), /throttled \d/);
@@ -143,6 +158,8 @@ await run(async ({ browser, page }) => {
     await layers.getByRole('rowheader', { name: 'its own writes (upper)' }).waitFor();
     assert.ok((await layers.getByRole('rowheader').count()) >= 2);
     await page.getByRole('region', { name: 'File operations', exact: true }).locator('canvas').waitFor();
+    const slow = page.getByRole('region', { name: 'Slowest calls on files', exact: true });
+    await slow.locator('[data-outlier="file"]').first().getByText('/').first().waitFor();
     await shot(page, 'container-reader-files');
   });
 
@@ -328,6 +345,10 @@ await run(async ({ browser, page }) => {
     for (const tab of ['cpu', 'memory', 'disk', 'network', 'interrupts']) {
       await page.goto(`${url}/#/host?t=2m&tab=${tab}`);
       await page.getByRole('tabpanel').locator('canvas').first().waitFor();
+      if (tab === 'disk') {
+        const slow = page.getByRole('region', { name: 'Slowest operations', exact: true });
+        await slow.getByRole('link', { name: load.disk.name }).first().waitFor();
+      }
       await shot(page, `host-${tab}`);
       await accessible(page, `host, ${tab}`);
     }

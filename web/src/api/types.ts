@@ -215,6 +215,38 @@ export interface LimitChange {
   new: number | null;
 }
 
+/** One of the 16 slowest operations of its kind and second. */
+export interface OutlierRow {
+  at: number;
+  kind: 'block' | 'file';
+  operation: string;
+  container: string;
+  name: string;
+  latency_ns: number;
+  queue_ns: number | null;
+  service_ns: number | null;
+  device: string | null;
+  sector: number | null;
+  file: string | null;
+  inode: number | null;
+  bytes: number;
+  pid: number | null;
+  tid: number | null;
+  thread: string | null;
+  /** A place in `stacks`. */
+  stack: number | null;
+}
+
+export interface OutlierList {
+  at: number;
+  span_ns: number;
+  total: number;
+  outliers: OutlierRow[];
+  /** Functions of the kernel, from the call to where the thread slept. */
+  stacks: string[][];
+  missing: { kind: OutlierRow['kind']; remedy: string }[];
+}
+
 export interface SourceReport {
   name: string;
   interval_ns: number;
