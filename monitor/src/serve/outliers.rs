@@ -42,7 +42,7 @@ pub struct OutlierList {
 }
 
 /// A kind of operation that is not looked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MissingKind {
     /// As in a row.
     pub kind: String,
@@ -90,7 +90,8 @@ pub struct OutlierRow {
 }
 
 impl OutlierRow {
-    fn of(outlier: Outlier, stack: Option<usize>) -> Self {
+    /// With the place of its stack among those that are told beside it.
+    pub fn of(outlier: Outlier, stack: Option<usize>) -> Self {
         let (pid, tid, thread) = match outlier.thread {
             Some((pid, tid, name)) => (Some(pid), Some(tid), Some(name)),
             None => (None, None, None),
@@ -155,7 +156,7 @@ pub(super) async fn list(
 }
 
 /// In which of the stacks that there are each waited.
-fn distinct(outliers: &[Outlier]) -> (Vec<Option<usize>>, Vec<Arc<[u64]>>) {
+pub fn distinct(outliers: &[Outlier]) -> (Vec<Option<usize>>, Vec<Arc<[u64]>>) {
     let mut stacks = Vec::new();
     let mut known = HashMap::new();
     let places = outliers.iter().map(|outlier| {

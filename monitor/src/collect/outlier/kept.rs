@@ -145,7 +145,7 @@ mod tests {
         let stack: Arc<[u64]> = Arc::new([1, 2]);
         seconds.add_stack(7, 90, WINDOW_NS + 15, &stack);
         // A later wait takes nothing away.
-        seconds.add_stack(7, 90, WINDOW_NS + 12, &Arc::new([3]));
+        seconds.add_stack(7, 90, WINDOW_NS + 12, &Arc::from([3]));
         let mut with: Vec<_> = seconds.since(0).filter(|kept| kept.stack.is_some()).collect();
         with.sort_by_key(|kept| kept.record.ended_ns);
         let ends: Vec<_> = with.iter().map(|kept| kept.record.ended_ns).collect();

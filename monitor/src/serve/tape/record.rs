@@ -19,7 +19,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use utoipa::IntoParams;
 
-use super::told::{Answers, Contained, Ended, Facts};
+use super::{
+    outlier::taped,
+    told::{Answers, Contained, Ended, Facts},
+};
 use crate::{
     metric::{KtimeNs, Tick, WallTimeNs},
     profile::{Kept, KeptWindow, ProfileKind},
@@ -28,7 +31,6 @@ use crate::{
         duration::Span,
         error::ApiError,
         openapi::values,
-        outliers::OutlierRow,
         params::Params,
         routes::{Ending, Served},
     },
@@ -343,11 +345,11 @@ impl Recording {
     fn put_outliers(&mut self, section: &mut Vec<u8>, until_ns: u64) {
         let since = self.outliers_until;
         let span = Duration::from_nanos(WallTimeNs::now().0.saturating_sub(since.0));
-        let (_, mut outliers) = self.backend.outliers(span + BLOCK);
+        let mut outliers = self.backend.outliers(span + BLOCK).outliers;
         outliers.retain(|outlier| outlier.at >= since && outlier.at.0 < until_ns);
         self.outliers_until = WallTimeNs(until_ns.max(since.0));
         if !outliers.is_empty() {
-            let rows: Vec<OutlierRow> = outliers.into_iter().map(OutlierRow::from).collect();
+            let rows = taped(&*self.backend, &self.handle, outliers);
             self.tape.put(section, SectionKind::Outliers, &rows);
         }
     }

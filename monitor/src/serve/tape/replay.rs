@@ -7,20 +7,21 @@ use std::{
     time::Duration,
 };
 
+use monitor_common::outlier::OutlierKind;
+
 use super::{
-    outlier::outlier,
+    outlier::{TapedOutlier, TapedOutliers},
     told::{Answers, Contained, Ended, Facts, RecordingReport},
 };
 use crate::{
     analyze::audit::AuditReport,
-    collect::Outlier,
+    collect::LatestOutliers,
     container::{Registry, limits::Change},
     kernel::{host::SourceStatus, ids::Tgid},
     metric::{Descriptor, KtimeNs, Scope, WallTimeNs},
     profile::{KeptWindow, Profile},
     serve::{
         backend::{Backend, BackendError, BoxFuture, PROCESS_PREFIX, ProfileRequest, Watch},
-        outliers::OutlierRow,
         report::{Check, CheckStatus, DoctorReport, ProbesReport},
         subject::names,
     },
@@ -39,7 +40,7 @@ pub struct Replay {
     archive: Option<Arc<Archive>>,
     answers: Answers,
     changes: Vec<Change>,
-    outliers: Vec<Outlier>,
+    outliers: TapedOutliers,
     metrics: Vec<&'static Descriptor>,
     report: RecordingReport,
     /// What `now` means.
@@ -63,7 +64,7 @@ impl Replay {
         let facts: Facts = tape.read(SectionKind::Facts).pop().unwrap_or_default();
         let answers: Answers = tape.read(SectionKind::Answers).pop().unwrap_or_default();
         let contained: Contained = tape.read(SectionKind::Containers).pop().unwrap_or_default();
-        let rows: Vec<Vec<OutlierRow>> = tape.read(SectionKind::Outliers);
+        let rows: Vec<Vec<TapedOutlier>> = tape.read(SectionKind::Outliers);
         let ended: Ended = tape.read(SectionKind::End).pop().unwrap_or_default();
         let profiles = tape.profiles();
         let mut history = TapeHistory::new(Some(PROCESS_PREFIX));
@@ -121,7 +122,7 @@ impl Replay {
             archive: (!profiles.is_empty()).then(|| Arc::new(Archive::of(profiles))),
             answers,
             changes,
-            outliers: slowest_first(rows),
+            outliers: TapedOutliers::of(rows),
             metrics,
             report,
             now,
@@ -136,14 +137,6 @@ impl Replay {
                     .to_owned(),
         }
     }
-}
-
-fn slowest_first(rows: Vec<Vec<OutlierRow>>) -> Vec<Outlier> {
-    let mut names = vec![];
-    let rows = rows.into_iter().flatten();
-    let mut outliers: Vec<_> = rows.filter_map(|row| outlier(row, &mut names)).collect();
-    outliers.sort_by_key(|outlier| std::cmp::Reverse(outlier.latency_ns));
-    outliers
 }
 
 impl Backend for Replay {
@@ -215,12 +208,31 @@ impl Backend for Replay {
         self.changes.clone()
     }
 
-    fn outliers(&self, span: Duration) -> (Duration, Vec<Outlier>) {
+    fn outliers(&self, span: Duration) -> LatestOutliers {
         let (now, from) = (self.now.0, self.report.from);
         let span = span.min(Duration::from_nanos(now.0.saturating_sub(from.0)));
         let since = WallTimeNs(now.0.saturating_sub(span.as_nanos() as u64));
-        let outliers = self.outliers.iter().filter(|outlier| outlier.at >= since);
-        (span, outliers.cloned().collect())
+        let outliers = self.outliers.outliers.iter().filter(|outlier| outlier.at >= since);
+        let is_missing = |kind: &OutlierKind| {
+            self.answers.missing_outliers.iter().any(|missing| missing == kind.name())
+        };
+        let missing = OutlierKind::ALL.into_iter().filter(is_missing);
+        LatestOutliers {
+            span,
+            outliers: outliers.cloned().collect(),
+            missing: missing
+                .map(|kind| (kind, "nobody looked for it when this was recorded"))
+                .collect(),
+        }
+    }
+
+    fn kernel_functions(&self, stacks: Vec<Arc<[u64]>>) -> BoxFuture<Vec<Vec<String>>> {
+        let functions = |stack: &Arc<[u64]>| {
+            let place = usize::try_from(*stack.first()?).ok()?;
+            self.outliers.functions.get(place).cloned()
+        };
+        let named = stacks.iter().map(|stack| functions(stack).unwrap_or_default()).collect();
+        Box::pin(async move { named })
     }
 
     fn watch(&self, process: Tgid) -> Result<Watch, BackendError> {

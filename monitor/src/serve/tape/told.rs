@@ -2,6 +2,8 @@
 //!
 //! Contract: members are only ever added, each with a default, so that files of earlier versions are read.
 
+use std::time::Duration;
+
 use axum::{Json, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -46,6 +48,8 @@ pub struct Answers {
     pub audit: AuditReport,
     /// Changed limits, the newest first.
     pub changes: Vec<ChangeRow>,
+    /// Kinds of slow operations that were not looked for.
+    pub missing_outliers: Vec<String>,
 }
 
 /// A limit that became another, as it is kept.
@@ -86,12 +90,14 @@ pub struct Ended {
 impl Answers {
     /// What a daemon says now.
     pub fn of(backend: &dyn Backend) -> Self {
+        let missing = backend.outliers(Duration::ZERO).missing;
         Self {
             probes: backend.probes(),
             doctor: backend.doctor(),
             sources: backend.sources(),
             audit: backend.audit(),
             changes: backend.changes().into_iter().map(ChangeRow::from).collect(),
+            missing_outliers: missing.into_iter().map(|(kind, _)| kind.name().to_owned()).collect(),
         }
     }
 }
