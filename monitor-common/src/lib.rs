@@ -13,6 +13,7 @@ pub mod event;
 pub mod files;
 pub mod interference;
 pub mod irq;
+pub mod known;
 pub mod line;
 pub mod memory;
 pub mod offcpu;

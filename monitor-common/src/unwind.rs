@@ -264,7 +264,10 @@ pub struct SliceHead {
     /// mappings. 0 while the slice is written.
     pub start_stack: u64,
     /// How many mappings follow.
-    pub mappings: u64,
+    pub mappings: u32,
+    /// Another number whenever a process has ceased to go by the slice, which others may do still: that a process goes by it is remembered as
+    /// long as this and the generation are the same.
+    pub stamp: u32,
     /// Another number for each slice that was ever written, from 1 on: what is noted of an address holds as long as its slice.
     pub generation: u64,
     /// The interpreter that the program is: see [`crate::python::interpreter`]; 0 if it is none.

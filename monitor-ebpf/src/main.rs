@@ -4,7 +4,7 @@
 //! [`weight`], [`wakeup`]. [`files`] is called by the
 //! programs of [`syscall`]. What they share: [`kernel`] (reading kernel
 //! structures), [`config`] (what user space set before load), [`slot`] (a dense number per cgroup), [`socket`], [`thread`] (the state of
-//! each thread), [`interference`] (whom it waited for), [`contention`] (the same of requests), [`outlier`] (the slowest of each second), [`histogram`], [`unwind`] (user stacks without frame pointers), [`python`] (the functions
+//! each thread), [`interference`] (whom it waited for), [`contention`] (the same of requests), [`outlier`] (the slowest of each second), [`histogram`], [`unwind`] (user stacks without frame pointers), [`rows`] (the tables it goes by), [`python`] (the functions
 //! of an interpreter in them), [`atomic`],
 //! [`drops`].
 #![no_std]
@@ -33,6 +33,7 @@ mod path;
 mod process;
 mod profile;
 mod python;
+mod rows;
 mod sched;
 mod slot;
 mod socket;

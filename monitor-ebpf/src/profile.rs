@@ -4,16 +4,17 @@ use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::bpf_perf_event_data,
+    bindings::{BPF_F_MMAPABLE, bpf_perf_event_data},
     helpers::generated::{
         bpf_get_smp_processor_id, bpf_get_stack, bpf_ktime_get_ns, bpf_ringbuf_output,
     },
     macros::{map, perf_event},
-    maps::{PerCpuArray, RingBuf},
+    maps::{Array, RingBuf},
     programs::PerfEventContext,
 };
 use monitor_common::{
     drops::DropReason,
+    known::KnownRows,
     stack::{MAX_FRAMES, StackHeader, StackSample},
     unwind::{MAX_USER_FRAMES, WalkEnd},
     wakeup::Woken,
@@ -30,32 +31,35 @@ use crate::{
 #[map]
 static STACKS: RingBuf = RingBuf::with_byte_size(4096, 0);
 
-/// Where a sample is put together: too large for the stack.
+/// Where each CPU puts a sample together: too large for the stack. An array that can be mapped begins with a page.
 #[map]
-static STACK_SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+static STACK_SCRATCH: Array<Scratch> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What a sample is put together in.
-#[repr(C)]
+/// What a sample is put together in. A sample comes after 10 ms of something else, and each page that it is the first to touch costs
+/// more than what is done there: what every sample needs lies in one.
+#[repr(C, align(4096))]
 pub struct Scratch {
-    pub sample: StackSample,
+    /// 1 while a program of this CPU puts a stack together: an interrupt may come in between, and what it calls must not do the same.
+    entered: u64,
     pub walk: unwind::Walk,
+    pub sample: StackSample,
+    pub known_processes: unwind::KnownProcesses,
+    pub known_rows: KnownRows,
     pub python: python::PythonWalk,
-    pub known_rows: unwind::KnownRows,
 }
+
+const _: () = assert!(core::mem::offset_of!(Scratch, known_rows) <= 4096);
 
 const BPF_F_USER_STACK: u64 = 1 << 8;
 const BPF_RB_NO_WAKEUP: u64 = 1;
 const HALF_BYTES: u32 = (MAX_FRAMES * 8) as u32;
 const USER_BYTES: u32 = (MAX_USER_FRAMES * 8) as u32;
 
-/// 1 while a program of this CPU puts a stack together: an interrupt may come in between, and what it calls must not do the same.
-#[map]
-static STACK_ENTERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
 /// Enters the scratch record of this CPU; `None`, which is counted, if somebody is there. Whoever enters leaves.
 #[inline(always)]
 pub fn enter() -> Option<*mut u64> {
-    let entered = STACK_ENTERED.get_ptr_mut(0)?;
+    // SAFETY: within the record of this CPU.
+    let entered = unsafe { &raw mut (*scratch()?).entered };
     // SAFETY: the word of this CPU. An interrupt leaves it as it was; volatile, so that it is written before the record is.
     unsafe {
         if entered.read_volatile() != 0 {
@@ -84,7 +88,8 @@ pub fn share(of_one: u32) -> u32 {
 /// What this CPU has.
 #[inline(always)]
 pub fn scratch() -> Option<*mut Scratch> {
-    STACK_SCRATCH.get_ptr_mut(0)
+    // SAFETY: no arguments.
+    STACK_SCRATCH.get_ptr_mut(unsafe { bpf_get_smp_processor_id() })
 }
 
 /// Takes one sample of the thread that runs; the idle task is nobody.

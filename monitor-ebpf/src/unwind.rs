@@ -7,21 +7,18 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
     helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user},
     macros::map,
-    maps::{Array, HashMap},
+    maps::HashMap,
 };
 #[cfg(bpf_target_arch = "aarch64")]
 use monitor_common::walk::Aarch64;
 #[cfg(bpf_target_arch = "x86_64")]
 use monitor_common::walk::X86_64;
 use monitor_common::{
+    known::{Cursor, KnownRows},
     stack::MAX_FRAMES,
-    unwind::{
-        BY_FRAME_POINTER, CfaKind, MAPPING_STEPS, MAX_USER_FRAMES, Mapping, NO_TABLE, PAGE_BITS,
-        PAGE_BYTES, PackedRow, PackedRows, PageRows, ROW_STEPS, Row, SliceHead, WalkEnd,
-    },
+    unwind::{MAX_USER_FRAMES, WalkEnd},
     walk::{Memory, Registers},
 };
 
@@ -29,27 +26,12 @@ use crate::{
     config::offset,
     kernel::{self, Direct, Read, Task},
     profile, python,
+    rows::{self, Head, Search},
 };
 
 /// Process id to the head of its mappings.
 #[map]
 static UNWIND_PROCESSES: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
-
-/// Heads and mappings.
-#[map]
-static UNWIND_SLICES: Array<Mapping> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// Which rows belong to which page of code.
-#[map]
-static UNWIND_PAGES: Array<PageRows> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// The rows of all tables.
-#[map]
-static UNWIND_ROWS: Array<PackedRows> = Array::with_max_entries(1, BPF_F_MMAPABLE);
-
-/// The rules of all rows.
-#[map]
-static UNWIND_RULES: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The machine that the programs are built for. The words of its registers at the entry to the kernel are those of `struct pt_regs`.
 #[cfg(bpf_target_arch = "x86_64")]
@@ -65,23 +47,22 @@ const WORD_OF_FP_LINK: (u32, u32) = (29, 30);
 
 /// As much of the stack as is read at once. Most frames are less than 100 bytes, and a helper call for each costs 30 ns.
 const WINDOW_BYTES: u64 = 512;
+/// Processes that are remembered.
+const KNOWN_PROCESSES: usize = 8;
+/// Frames that each call of the callback walks: the call and its return cost as much as a frame, and the verifier looks at each of them.
+const FRAMES_PER_STEP: u32 = 4;
+/// As often as it is called: the last time notes that there were more frames than there is room for.
+const STEPS: u32 = MAX_USER_FRAMES as u32 / FRAMES_PER_STEP + 1;
 /// Pages of user memory: a window lies in one, so that it never asks for memory that the frame itself would not.
 const USER_PAGE_BYTES: u64 = 4096;
-/// Rows that are remembered on each CPU: the stacks of a program have most of their frames in common. 24 KiB.
-const KNOWN_BITS: u32 = 10;
 
 /// The state of one walk. It lies in a map: of what lies on the stack the verifier knows the values, and would go through the
 /// loop again for each of them.
 #[repr(C)]
 pub struct Walk {
     registers: Registers,
-    /// That of the slice.
-    generation: u64,
-    /// The mapping that the last address that was looked for lay in.
-    mapping: Mapping,
-    /// The first mapping of the process.
-    first_mapping: u32,
-    mappings: u32,
+    search: Search,
+    cursor: Cursor,
     /// Where the user frames begin in the sample.
     first_frame: u32,
     frames: u32,
@@ -105,17 +86,19 @@ struct Stack {
     window: [u64; (WINDOW_BYTES / 8) as usize],
 }
 
-/// The row of an address, as it was found before. It is that of the address as long as the slice is not written anew.
+/// A process, and where it was found that its mappings are.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct KnownRow {
-    at: u64,
-    generation: u64,
-    row: Row,
+pub struct KnownProcess {
+    tgid: u32,
+    head_at: u32,
+    /// Those of the head.
+    generation: u32,
+    stamp: u32,
 }
 
-/// What each CPU remembers.
-pub type KnownRows = [KnownRow; 1 << KNOWN_BITS];
+/// What each CPU remembers, by the last bits of the number.
+pub type KnownProcesses = [KnownProcess; KNOWN_PROCESSES];
 
 /// What the callback needs. It lies on the stack, from where the verifier knows what the pointer is to.
 #[repr(C)]
@@ -127,46 +110,60 @@ struct Context {
 /// `start_stack` tells which program it runs. `None` if the process is not known.
 #[inline(always)]
 pub fn walk(task: Task<Direct>, start_stack: u64, first_frame: u32) -> Option<(u32, u32)> {
-    // SAFETY: the value is read at once.
-    let head_at = *unsafe { UNWIND_PROCESSES.get(task.tgid()) }?;
-    let head = UNWIND_SLICES.get_ptr(head_at)?.cast::<SliceHead>();
-    // SAFETY: an entry of the array; user space writes it while we read.
-    let (made_for, mappings, generation, interpreter) = unsafe {
-        (
-            (&raw const (*head).start_stack).read_volatile(),
-            (&raw const (*head).mappings).read_volatile(),
-            (&raw const (*head).generation).read_volatile(),
-            (&raw const (*head).interpreter).read_volatile(),
-        )
-    };
-    if made_for != start_stack || start_stack == 0 {
+    let mut context = Context { scratch: profile::scratch()? };
+    // SAFETY: the record of this CPU; samples of one CPU do not nest.
+    let known = unsafe { (&raw mut (*context.scratch).known_processes).cast::<KnownProcess>() };
+    let head = head_of(task.tgid(), start_stack, known)?;
+    if head.start_stack != start_stack || start_stack == 0 {
         return None;
     }
     let entry = kernel::user_registers(task);
-    let mut context = Context { scratch: profile::scratch()? };
-    let python_at = python::collect(task, interpreter, context.scratch);
+    let python_at = python::collect(task, head.interpreter, context.scratch);
     // SAFETY: the record of this CPU; samples of one CPU do not nest.
     let walk = unsafe { &mut (*context.scratch).walk };
+    walk.search.begin(head);
+    // SAFETY: as above.
+    walk.cursor = unsafe { (*context.scratch).known_rows.begin(head.generation) };
     (walk.is_python, walk.python_at) = (0, python_at);
     walk.registers = registers_at(entry);
     walk.stack.registers = entry as u64;
     walk.stack.window_end = 0;
-    walk.generation = generation;
-    // Empty, as the window is.
-    (walk.mapping.start, walk.mapping.end) = (0, 0);
-    (walk.first_mapping, walk.mappings) = (head_at + 1, mappings as u32);
     (walk.first_frame, walk.frames) = (first_frame, 0);
     walk.end = WalkEnd::TooDeep as u32;
     // SAFETY: the context outlives the call.
     unsafe {
         let context = (&raw mut context).cast::<c_void>();
-        bpf_loop(MAX_USER_FRAMES as u32 + 1, step as *mut c_void, context, 0);
+        bpf_loop(STEPS, step as *mut c_void, context, 0);
     }
     // SAFETY: as above.
     let walk = unsafe { &(*context.scratch).walk };
     // As many as it may be: the verifier does not know what the callback left there.
     const { assert!(MAX_USER_FRAMES == 0xff) };
     Some((walk.frames & 0xff, walk.end))
+}
+
+/// The head of the mappings of a process, which is remembered or looked up.
+#[inline(always)]
+fn head_of(tgid: u32, start_stack: u64, known: *mut KnownProcess) -> Option<Head> {
+    // SAFETY: one of the eight.
+    let known = unsafe { &mut *known.add(tgid as usize % KNOWN_PROCESSES) };
+    if known.tgid == tgid {
+        let head = Head::read(known.head_at)?;
+        let is_same = head.generation == known.generation && head.stamp == known.stamp;
+        if is_same && head.start_stack == start_stack {
+            return Some(head);
+        }
+    }
+    // SAFETY: the value is read at once.
+    let look_up = || unsafe { UNWIND_PROCESSES.get(tgid) }.copied();
+    let head_at = look_up()?;
+    let head = Head::read(head_at)?;
+    // A slice that the process has left since then has this stamp for ever.
+    if look_up() == Some(head_at) {
+        let Head { generation, stamp, .. } = head;
+        *known = KnownProcess { tgid, head_at, generation, stamp };
+    }
+    Some(head)
 }
 
 /// The registers of user code at its entry to the kernel.
@@ -187,22 +184,22 @@ fn registers_at(entry: *const c_void) -> Registers {
     }
 }
 
-/// One frame; 1 ends the walk.
-extern "C" fn step(index: u64, context: *mut Context) -> u64 {
+/// Some frames; 1 ends the walk.
+extern "C" fn step(_: u64, context: *mut Context) -> u64 {
     // SAFETY: the record of this CPU; its parts are apart.
     let (walk, frames, known, python) = unsafe {
         let scratch = (*context).scratch;
         let frames = (&raw mut (*scratch).sample.frames).cast::<u64>();
-        let known = (&raw mut (*scratch).known_rows).cast::<KnownRow>();
+        let known = &mut (*scratch).known_rows;
         (&mut (*scratch).walk, frames, known, &mut (*scratch).python)
     };
-    match frame(walk, frames, known, python, index) {
-        Ok(()) => 0,
-        Err(end) => {
+    for _ in 0..FRAMES_PER_STEP {
+        if let Err(end) = frame(walk, frames, known, python) {
             walk.end = end;
-            1
+            return 1;
         }
     }
+    0
 }
 
 /// Notes the frame and goes on to its caller; else a [`WalkEnd`].
@@ -210,10 +207,10 @@ extern "C" fn step(index: u64, context: *mut Context) -> u64 {
 fn frame(
     walk: &mut Walk,
     frames: *mut u64,
-    known: *mut KnownRow,
+    known: &mut KnownRows,
     python: &mut python::PythonWalk,
-    index: u64,
 ) -> Result<(), u32> {
+    let index = u64::from(walk.frames);
     // In the width of a pointer: what it is widened from again is another number to the verifier.
     let place = u64::from(walk.first_frame) + index;
     if index >= MAX_USER_FRAMES as u64 || place >= (MAX_FRAMES + MAX_USER_FRAMES) as u64 {
@@ -236,100 +233,11 @@ fn frame(
     }
 
     let at = walk.registers.at();
-    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let place = at.wrapping_mul(GOLDEN) >> (64 - KNOWN_BITS);
-    // SAFETY: the place is within what is remembered.
-    let known = unsafe { &mut *known.add(place as usize) };
-    if known.at != at || known.generation != walk.generation {
-        let row = find(walk, at);
-        *known = KnownRow { at, generation: walk.generation, row: Row(row) };
-    }
-    walk.registers.step::<Here>(known.row, index == 0, &mut walk.stack)?;
+    let Walk { search, cursor, .. } = walk;
+    let row = known.row(cursor, at, |known, cursor| rows::seek(search, known, cursor, at));
+    walk.registers.step::<Here>(row, index == 0, &mut walk.stack)?;
     walk.is_python = u32::from(walk.registers.sp > walk.python_at);
     Ok(())
-}
-
-/// The bits of the row of an address.
-#[inline(never)]
-fn find(walk: &mut Walk, at: u64) -> u64 {
-    if at < walk.mapping.start || at >= walk.mapping.end {
-        if let Err(end) = find_mapping(walk, at) {
-            return Row::nothing(end).0;
-        }
-    }
-    match walk.mapping.pages {
-        BY_FRAME_POINTER => Row::bare(0, CfaKind::ByFramePointer).0,
-        NO_TABLE => Row::nothing(WalkEnd::NoTable).0,
-        _ => match find_row(walk, at) {
-            Ok(row) => row.0,
-            Err(end) => Row::nothing(end).0,
-        },
-    }
-}
-
-/// The last mapping that begins at or before the address, if it reaches that far.
-#[inline(always)]
-fn find_mapping(walk: &mut Walk, at: u64) -> Result<(), WalkEnd> {
-    let mut low = 0;
-    // Not cut to its limit: halving a number with a limit ends at one the verifier knows, and from there on it keeps every path
-    // through the loop apart.
-    let mut high = walk.mappings;
-    for _ in 0..MAPPING_STEPS {
-        if low >= high {
-            break;
-        }
-        let middle = (low + high) / 2;
-        let mapping = UNWIND_SLICES.get(walk.first_mapping + middle).ok_or(WalkEnd::NoMapping)?;
-        if mapping.start <= at {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    if low == 0 {
-        return Err(WalkEnd::NoMapping);
-    }
-    let found = UNWIND_SLICES.get(walk.first_mapping + low - 1).ok_or(WalkEnd::NoMapping)?;
-    if at >= found.end {
-        return Err(WalkEnd::NoMapping);
-    }
-    walk.mapping = *found;
-    Ok(())
-}
-
-/// The last row at or before the address.
-#[inline(always)]
-fn find_row(walk: &Walk, at: u64) -> Result<Row, WalkEnd> {
-    let within = at.wrapping_sub(walk.mapping.bias);
-    let page = within >> PAGE_BITS;
-    if page >= u64::from(walk.mapping.pages) {
-        return Err(WalkEnd::NoRow);
-    }
-    let rows = UNWIND_PAGES.get(walk.mapping.first_page + page as u32).ok_or(WalkEnd::NoTable)?;
-    let (mut low, mut high) = (rows.first, rows.end);
-    let wanted = (within & (PAGE_BYTES - 1)) as u32;
-    for _ in 0..ROW_STEPS {
-        if low >= high {
-            break;
-        }
-        let middle = (low + high) / 2;
-        if row(middle)?.within_page() <= wanted {
-            low = middle + 1;
-        } else {
-            high = middle;
-        }
-    }
-    // Before the first row of a page holds the last of the pages before it.
-    let rules = UNWIND_RULES.get(row(low.wrapping_sub(1))?.rules()).ok_or(WalkEnd::NoTable)?;
-    Ok(Row::of_rules(*rules))
-}
-
-/// A row of the array.
-#[inline(always)]
-fn row(index: u32) -> Result<PackedRow, WalkEnd> {
-    let rows = UNWIND_ROWS.get_ptr(index / 2).ok_or(WalkEnd::NoTable)?.cast::<PackedRow>();
-    // SAFETY: the slot has two.
-    Ok(unsafe { rows.add(index as usize & 1).read() })
 }
 
 impl Memory for Stack {

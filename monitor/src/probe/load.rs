@@ -302,6 +302,7 @@ fn map_sizes(config: &Config, tunables: &Tunables) -> Result<Vec<(&'static str, 
         ("WAIT_PAIRS", on(Family::Sched, tunables.cpus * PAIRS_PER_CPU)),
         ("SLOT_PROCESSES", on(Family::Process, slots * tunables.cpus)),
         ("EVENTS", config.event_ring_bytes),
+        ("STACK_SCRATCH", on(Family::Profile, tunables.cpus)),
         ("STACKS", on(Family::Profile, config.stack_ring_bytes(tunables.cpus)).max(4096)),
         // Two rows a slot.
         ("UNWIND_ROWS", unwind.rows.div_ceil(2)),

@@ -130,6 +130,11 @@ impl UnwindMaps {
             .map_err(|error| io::Error::other(error.to_string()))
     }
 
+    /// Where the head of the slice lies that walks of a process go by.
+    pub fn head_of(&self, process: Tgid) -> Option<u32> {
+        self.processes.get(&process.0, 0).ok()
+    }
+
     /// What a slice says of the interpreter that its program is: of that layout, with `_PyRuntime` there. 0 if it cannot be walked.
     pub fn interpreter(&mut self, (layout, runtime): (PythonLayout, u64)) -> u64 {
         let known = self.known_layouts.iter().position(|known| *known == layout);
@@ -194,12 +199,23 @@ impl UnwindMemory {
         let head = self.slices.as_ptr(head_at as usize).cast::<SliceHead>();
         // SAFETY: inside the mapping; a head is as large as a mapping.
         unsafe {
-            (&raw mut (*head).mappings).write_volatile(mappings.len() as u64);
+            (&raw mut (*head).mappings).write_volatile(mappings.len() as u32);
             (&raw mut (*head).generation).write_volatile(generation);
             (&raw mut (*head).interpreter).write_volatile(interpreter);
             std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
             (&raw mut (*head).start_stack).write_volatile(start_stack);
         }
+    }
+
+    /// Lets nobody go by this slice of whom it is only remembered: a process has ceased to, and others may do still.
+    pub fn stamp_slice(&self, head_at: u32) {
+        let head = self.slices.as_ptr(head_at as usize).cast::<SliceHead>();
+        // SAFETY: as above.
+        unsafe {
+            let stamp = &raw mut (*head).stamp;
+            stamp.write_volatile(stamp.read_volatile().wrapping_add(1));
+        }
+        std::sync::atomic::fence(std::sync::atomic::Ordering::Release);
     }
 
     /// Lets no walk begin by this slice any more.

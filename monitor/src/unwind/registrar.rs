@@ -209,7 +209,7 @@ impl Registrar {
         self.generation += 1;
         let generation = self.generation;
         memory.write_slice(head, before.start_stack, generation, interpreter, &mappings);
-        if self.maps.set_process(process, head).is_err() {
+        if self.lead(process, Some(head), memory).is_err() {
             self.store.end_use(&tables);
             self.room.give_back(head..head + mappings.len() as u32 + 1);
             return Look::NoRoom;
@@ -315,8 +315,23 @@ impl Registrar {
         }
     }
 
+    /// Lets walks of a process go by another slice, or by none. That it went by an earlier one may be remembered.
+    fn lead(&mut self, process: Tgid, head: Option<u32>, memory: &UnwindMemory) -> io::Result<()> {
+        let before = self.maps.head_of(process);
+        match head {
+            Some(head) => self.maps.set_process(process, head)?,
+            None => self.maps.forget_process(process),
+        }
+        // What a child was given by the kernel half may be gone, and its room another's.
+        if let Some(before) = before.filter(|before| self.slices.contains_key(&SliceId(*before))) {
+            memory.stamp_slice(before);
+        }
+        Ok(())
+    }
+
     fn drop_process(&mut self, process: Tgid, memory: &UnwindMemory) {
-        self.maps.forget_process(process);
+        // Not there is as good.
+        let _ = self.lead(process, None, memory);
         if let Some(known) = self.known.remove(&process) {
             self.release(known.slice, memory);
         }
