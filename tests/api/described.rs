@@ -99,6 +99,7 @@ impl Known<'_> {
             "/api/v1/series" => with(&["?limit=5", "?metric=cgscope_sched_threads"]),
             "/api/v1/labels/{label}" => vec!["/api/v1/labels/container".to_owned()],
             "/api/v1/changes"
+            | "/api/v1/recording"
             | "/api/v1/profiles"
             | "/api/v1/probes"
             | "/api/v1/doctor"
@@ -127,8 +128,8 @@ impl Known<'_> {
             "/prometheus/api/v1/labels"
             | "/prometheus/api/v1/metadata"
             | "/prometheus/api/v1/status/buildinfo" => with(&[""]),
-            // It does not end; there is a test of its own.
-            "/api/v1/stream" => vec![],
+            // It does not end, and that is no text: there is a test of their own.
+            "/api/v1/stream" | "/api/v1/record" => vec![],
             path => bail!("{path} is described, and here is no question for it"),
         })
     }
@@ -222,12 +223,16 @@ fn the_format_that_is_told_is_the_one_that_comes() -> Result<()> {
     let of = |name: &str| format!("/components/schemas/{name}");
     assert_eq!(judge.fault(&of("ProfileDocument"), &profile)?, None);
     assert!(judge.fault(&of("DiffDocument"), &profile)?.is_some());
-    // Protobuf in gzip is no text.
-    let path = "/api/v1/flamegraph?duration=1s&format=pprof";
-    let (status, headers, _) = open(&daemon, "GET", path, &[host])?;
-    let media_type = headers["content-type"].clone();
-    let answer = Answered { status, media_type, body: String::new() };
-    assert!(judge.check("get", "/api/v1/flamegraph", &answer)?.is_none());
+    // Protobuf in gzip is no text, nor is a recording of everything.
+    for (path, question) in
+        [("/api/v1/flamegraph", "?duration=1s&format=pprof"), ("/api/v1/record", "?duration=1s")]
+    {
+        let (status, headers, _) = open(&daemon, "GET", &format!("{path}{question}"), &[host])?;
+        let media_type = headers["content-type"].clone();
+        let answer = Answered { status, media_type, body: String::new() };
+        assert_eq!(status, 200, "{path}");
+        assert!(judge.check("get", path, &answer)?.is_none());
+    }
     let (status, headers, mut events) = open(&daemon, "GET", "/api/v1/stream?all=true", &[host])?;
     let media_type = headers["content-type"].clone();
     let answer = Answered { status, media_type, body: String::new() };

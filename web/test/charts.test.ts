@@ -25,7 +25,8 @@ function answer(series: [Record<string, string>, (number | null)[]][], more: Par
 
 describe('charts', () => {
   it('know what values are', () => {
-    const unit = (kind: QueryAnswer['kind'], unit: QueryAnswer['unit'], fn: string) => unitOf({ kind, unit, fn });
+    const unit = (kind: QueryAnswer['kind'], unit: QueryAnswer['unit'], fn: QueryAnswer['fn']) =>
+      unitOf({ kind, unit, fn });
     expect(unit('counter', 'seconds', 'rate')).toBe('cores');
     expect(unit('counter', 'bytes', 'rate')).toBe('bytesPerSecond');
     expect(unit('gauge', 'bytes', 'mean')).toBe('bytes');

@@ -27,8 +27,8 @@ pub struct LiveList {
     pub host: HostBrief,
     /// The containers, the most stalled first.
     pub containers: Vec<LiveRow>,
-    /// Of what recording it is the last; absent where it is measured.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Of what recording it is the last; `null` where it is measured.
+    #[serde(default)]
     pub recording: Option<RecordedBrief>,
 }
 

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::{
     backend::BackendError,
     error::ApiError,
+    openapi::values,
     params::{DEFAULT_DURATION, OutlierParams, Params, duration_or},
     routes::Served,
     subject,
@@ -45,6 +46,7 @@ pub struct OutlierList {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MissingKind {
     /// As in a row.
+    #[schema(value_type = values::OutlierKindName)]
     pub kind: String,
     /// What to do about it.
     pub remedy: String,
@@ -56,6 +58,7 @@ pub struct OutlierRow {
     /// When it ended.
     pub at: WallTimeNs,
     /// `block`, a request of a disk; `file`, a call on a file.
+    #[schema(value_type = values::OutlierKindName)]
     pub kind: String,
     /// What was done: `read`, `write`, `discard`, `flush`, ...; with a file `open`, `read`, `write`, `sync`.
     pub operation: String,

@@ -114,7 +114,7 @@ class Live {
     for (const id of this.#sparks.keys()) if (!kept.has(id)) this.#sparks.delete(id);
     this.rows = list.containers;
     this.host = list.host;
-    this.recording = list.recording ?? null;
+    this.recording = list.recording;
     this.atMs = list.at / 1e6;
     this.connection = 'live';
     if (!this.#hasPast) {

@@ -4,7 +4,16 @@ import { type Failure, get, url } from '../api/client';
 import type { ProfileDocument, ProfileTypeName } from '../api/types';
 
 /** The names of `type` in the API. */
-export const TYPES = ['cpu', 'offcpu', 'wakeup', 'block', 'fault', 'memory', 'lock', 'network'] as const satisfies readonly ProfileTypeName[];
+export const TYPES = [
+  'cpu',
+  'offcpu',
+  'wakeup',
+  'block',
+  'fault',
+  'memory',
+  'lock',
+  'network',
+] as const satisfies readonly ProfileTypeName[];
 export type ProfileType = (typeof TYPES)[number];
 
 export class Recording {
