@@ -22,7 +22,7 @@ await run(async ({ page }) => {
   assert.equal(await page.locator('[data-connection="live"]').count(), 1);
   assert.equal(await page.getByText('Disconnected').count(), 0);
   // The last two minutes are those of the recording.
-  await page.goto(`${knows.url}/#/container/${knows.id}/time?t=2m`);
+  await page.goto(`${knows.url}/#/container/${knows.id}?t=2m&tab=time`);
   await until('a chart', async () => (await page.locator('canvas').count()) > 0);
   await shot(page, 'replay-container');
   await page.goto(`${knows.url}/#/flame`);

@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct Stage {
     container: Container,
     directory: TempDir,
-    /// A daemon that has kept some of the past, for those who ask for it.
+    /// A daemon that has kept and remembers some of the past, for those who ask for it.
     keeper: Option<Daemon>,
 }
 
@@ -34,7 +34,7 @@ impl Stage {
     /// Where a daemon listens that has kept the last twenty seconds.
     fn keeper(&mut self) -> Result<String> {
         if self.keeper.is_none() {
-            let daemon = Daemon::start(&["--keep-profiles", "99"])?;
+            let daemon = Daemon::start(&["--keep-profiles", "99", "--flight-recorder", "4M"])?;
             wait_until("the past", Duration::from_secs(60), || {
                 let windows = daemon.scrape()?.sum("cgscope_own_profiles_windows_total", &[]);
                 Ok((windows >= 2.0).then_some(()))
@@ -118,7 +118,7 @@ fn run_to_its_end(stage: &mut Stage, mut words: Vec<String>) -> Result<()> {
     let is_help = has(&words, "--help");
     if let Some(at) = words.iter().position(|word| word == "--address") {
         words[at + 1] = stage.keeper()?;
-    } else if has(&words, "--start") {
+    } else if has(&words, "--start") || has(&words, "--flight") {
         words.extend(["--address".to_owned(), stage.keeper()?]);
     } else if takes_time && !has(&words, "--duration") && !is_help {
         words.extend(["--duration".to_owned(), "1s".to_owned()]);

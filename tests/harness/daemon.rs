@@ -206,6 +206,16 @@ impl Daemon {
         self.signal(libc::SIGTERM)
     }
 
+    /// Sends it a signal that it survives.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn tell(&self, number: i32) -> Result<()> {
+        // SAFETY: kill takes plain integers; the child is ours and not yet reaped, so its id is not reused.
+        let told = unsafe { libc::kill(self.child.id() as i32, number) };
+        if told == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().into()) }
+    }
+
     /// Sends it a signal and returns how it ended.
     ///
     /// # Errors

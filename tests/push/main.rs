@@ -2,6 +2,7 @@
 
 mod http;
 mod otlp;
+mod otlp_profiles;
 mod profiles;
 mod receiver;
 mod same;

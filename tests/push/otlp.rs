@@ -35,19 +35,19 @@ enum Value {
     Histogram(u64, f64, Vec<(f64, u64)>),
 }
 
-fn part(message: &[Field], number: u32) -> impl Iterator<Item = &Field> {
+pub fn part(message: &[Field], number: u32) -> impl Iterator<Item = &Field> {
     message.iter().filter(move |field| field.number == number)
 }
 
-fn messages(message: &[Field], number: u32) -> Vec<Vec<Field>> {
+pub fn messages(message: &[Field], number: u32) -> Vec<Vec<Field>> {
     part(message, number).map(|field| fields(&field.bytes)).collect()
 }
 
-fn string(message: &[Field], number: u32) -> String {
+pub fn string(message: &[Field], number: u32) -> String {
     part(message, number).next().map_or(String::new(), |field| text(&field.bytes))
 }
 
-fn number(message: &[Field], number: u32) -> u64 {
+pub fn number(message: &[Field], number: u32) -> u64 {
     part(message, number).next().map_or(0, |field| field.value)
 }
 
@@ -57,7 +57,7 @@ fn eights(message: &[Field], number: u32) -> Vec<u64> {
     packed.chunks_exact(8).map(|eight| u64::from_le_bytes(eight.try_into().unwrap())).collect()
 }
 
-fn attributes(message: &[Field], of: u32) -> Labels {
+pub fn attributes(message: &[Field], of: u32) -> Labels {
     let pair = |pair: Vec<Field>| {
         let value = messages(&pair, 2).pop().unwrap_or_default();
         (string(&pair, 1), string(&value, 1))

@@ -14,9 +14,9 @@ use cgscope_tests::{Container, Daemon, Pprof, truth, wait_until};
 use crate::http::{Http, Posted, Reply};
 
 /// Windows are ten seconds long.
-const PATIENCE: Duration = Duration::from_secs(90);
-const FREQUENCY_HZ: f64 = 99.0;
-const TAKEN: &str = "cgscope_own_push_samples_total";
+pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const FREQUENCY_HZ: f64 = 99.0;
+pub const TAKEN: &str = "cgscope_own_push_samples_total";
 
 /// A series of a request.
 struct Series {
@@ -94,18 +94,18 @@ fn all(http: &Http, read: fn(&Posted) -> Result<Vec<Series>>) -> Result<Vec<Seri
     Ok(all)
 }
 
-fn own(daemon: &Daemon, name: &str) -> Result<f64> {
+pub fn own(daemon: &Daemon, name: &str) -> Result<f64> {
     Ok(daemon.scrape()?.sum(name, &[("protocol", "profiles")]))
 }
 
 /// What `cpu.stat` said of a container, by wall time, read all the time until this is dropped.
-struct Usage {
+pub struct Usage {
     seen: thread::JoinHandle<Vec<(f64, f64)>>,
     is_ending: Arc<AtomicBool>,
 }
 
 impl Usage {
-    fn follow(container: &Container) -> Result<Self> {
+    pub fn follow(container: &Container) -> Result<Self> {
         let cgroup = container.cgroup_v2()?;
         let is_ending = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&is_ending);
@@ -122,14 +122,14 @@ impl Usage {
         Ok(Self { seen, is_ending })
     }
 
-    fn end(self) -> Vec<(f64, f64)> {
+    pub fn end(self) -> Vec<(f64, f64)> {
         self.is_ending.store(true, Ordering::Relaxed);
         self.seen.join().unwrap()
     }
 }
 
 /// Between the two readings around an instant, as if it had grown evenly there.
-fn usage_at(seen: &[(f64, f64)], at: f64) -> Option<f64> {
+pub fn usage_at(seen: &[(f64, f64)], at: f64) -> Option<f64> {
     let next = seen.partition_point(|(when, _)| *when <= at);
     let ((from, before), (to, after)) = (seen.get(next.checked_sub(1)?)?, seen.get(next)?);
     Some(before + (after - before) * (at - from) / (to - from))
@@ -296,7 +296,18 @@ fn what_cannot_be_pushed_is_said_at_once() -> Result<()> {
         (&["--push-profiles", "http://127.0.0.1:1"][..], "--keep-profiles"),
         (&["--push-profiles", "127.0.0.1:1"], "a whole address"),
         (&["--push-profiles-to", "parca"], "--push-profiles"),
-        (&["--push-profiles", "http://a", "--push-profiles-to", "b"], "pyroscope or parca"),
+        (
+            &[
+                "--keep-profiles",
+                "19",
+                "--push-profiles",
+                "http://a",
+                "--push-profiles-label",
+                "a.b=c",
+            ],
+            "a.b is no label",
+        ),
+        (&["--push-profiles", "http://a", "--push-profiles-to", "b"], "pyroscope, parca or otlp"),
     ] {
         let output = cgscope_tests::cli(&[&["run", "--listen", "127.0.0.1:0"], flags].concat())?;
         let said = format!("{output:?}");

@@ -2,6 +2,7 @@
 
 mod common;
 mod damage;
+mod flight;
 mod refusals;
 mod same;
 mod standalone;

@@ -156,6 +156,11 @@ impl Profile {
         pprof::write(self, pprof::Threads::Frames).map_err(RenderError::Pprof)
     }
 
+    /// What a pprof file of it holds: samples with their labels.
+    pub(crate) fn message(&self) -> pprof::PprofMessage {
+        pprof::message(self, pprof::Threads::Labels)
+    }
+
     /// Draws the profile.
     pub fn render(&self, format: Format) -> Result<Vec<u8>, RenderError> {
         let tree = self.tree();

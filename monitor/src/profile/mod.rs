@@ -49,6 +49,7 @@ pub use kept::{Kept, KeptStack, KeptThread, KeptWindow, Moment};
 pub use kind::{ProfileKind, Unit};
 pub use label::{Label, LabelKind};
 pub use moments::Moments;
+pub(crate) use pprof::{KERNEL_FILE, PprofMapping, PprofMessage, key as pprof_key};
 pub use reading::{ReadError, Recording};
 pub use stacks::{SampleKey, Samples, StackId, StackTable, Weight, Whose};
 pub use states::{wait_state_names, wait_states};

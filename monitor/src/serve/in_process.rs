@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use super::{
     backend::Backend,
-    routes::{ending, router},
+    routes::{Serving, ending, router},
 };
 
 /// A router with the threads it needs.
@@ -46,7 +46,7 @@ impl InProcess {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (sender, ending) = ending();
-        let router = router(backend, ending, None, frequency_hz);
+        let router = router(backend, ending, Serving { frequency_hz, ..Serving::default() });
         Ok(Self { runtime, router, _ending: sender })
     }
 

@@ -56,6 +56,6 @@ pub use backend::{
 pub use in_process::{InProcess, NoAnswer};
 pub use options::EngineOptions;
 pub use params::{DEFAULT_DURATION, MAX_DURATION, MAX_FREQUENCY_HZ};
-pub use routes::{Ending, ending, router};
+pub use routes::{Ending, Serving, ending, router};
 pub use server::{ServeError, bind, serve};
 pub use subject::names;

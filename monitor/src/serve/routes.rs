@@ -25,7 +25,8 @@ use super::{
         table::{Group, Route},
         values,
     },
-    outliers, past, profiles, prometheus, query, sources, stream, tape,
+    outliers, past, profiles, prometheus, query, sources, stream,
+    tape::{self, Flight},
     window::Newest,
 };
 
@@ -42,6 +43,19 @@ pub struct Served {
     pub kept: Shelf,
     /// What happened between the last two ticks.
     pub newest: Newest,
+    /// What remembers everything of the last minutes, if anything does.
+    pub flight: Option<Flight>,
+}
+
+/// How an engine is served.
+#[derive(Clone, Debug, Default)]
+pub struct Serving {
+    /// Where it listens; without a socket there is no address and no check of names.
+    pub bound: Option<SocketAddr>,
+    /// Samples per second and CPU of recordings that do not say.
+    pub frequency_hz: u32,
+    /// What remembers everything of the last minutes, if anything does.
+    pub flight: Option<Flight>,
 }
 
 /// Tells streams and long requests that the daemon ends.
@@ -62,17 +76,18 @@ pub fn ending() -> (watch::Sender<bool>, Ending) {
     (sender, Ending(receiver))
 }
 
-/// Everything that is served. `bound` is where it listens; without a socket there is no address and no check of names.
-pub fn router(
-    backend: Arc<dyn Backend>,
-    ending: Ending,
-    bound: Option<SocketAddr>,
-    frequency_hz: u32,
-) -> Router {
-    let loopback_only = bound.is_some_and(|address| address.ip().is_loopback());
-    let kept = Shelf::default();
-    let served =
-        Served { backend, ending, loopback_only, frequency_hz, kept, newest: Newest::default() };
+/// Everything that is served.
+pub fn router(backend: Arc<dyn Backend>, ending: Ending, serving: Serving) -> Router {
+    let Serving { bound, frequency_hz, flight } = serving;
+    let served = Served {
+        backend,
+        ending,
+        loopback_only: bound.is_some_and(|address| address.ip().is_loopback()),
+        frequency_hz,
+        kept: Shelf::default(),
+        newest: Newest::default(),
+        flight,
+    };
     let described = groups().into_iter().flat_map(|group| group.routes);
     described
         .fold(Router::new(), |router, route| route.routed(router))
@@ -261,6 +276,11 @@ fn of_itself() -> Vec<Route> {
             "/record",
             "Records all that is measured for a while: a file for `cgscope replay`, which grows while it is read.",
             tape::record,
+        ),
+        api(
+            "/flight",
+            "All that the flight recorder holds of the last minutes, at once: a file for `cgscope replay`.",
+            tape::flight,
         ),
         api("/recording", "What is replayed, if this is a recording.", tape::recording),
         api("/audit", "What was counted, held against the kernel's own accounts.", audit::report),

@@ -11,6 +11,7 @@ use super::{
     diff_arguments::DiffArguments,
     engine_arguments::{EngineArguments, duration, frequency},
     failure::EXIT_CODES,
+    flight_arguments::FlightArguments,
     history_arguments::HistoryArguments,
     intake_arguments::IntakeArguments,
     push_arguments::PushArguments,
@@ -172,6 +173,9 @@ pub struct RunArguments {
 
     #[command(flatten)]
     pub push: PushArguments,
+
+    #[command(flatten)]
+    pub flight: FlightArguments,
 
     #[command(flatten)]
     pub intake: IntakeArguments,

@@ -82,7 +82,8 @@ impl HistoryArguments {
         Some(ProfilesOptions { archive, frequency_hz: self.keep_profiles, push: None })
     }
 
-    fn directory(&self, state_directory: &Path) -> PathBuf {
+    /// Where it is, or would be.
+    pub fn directory(&self, state_directory: &Path) -> PathBuf {
         self.history_dir.clone().unwrap_or_else(|| {
             if state_directory == Path::new(DEFAULT_DIRECTORY) {
                 PathBuf::from(DEFAULT_HISTORY)
@@ -95,16 +96,20 @@ impl HistoryArguments {
 
 fn size(text: &str) -> Result<u64, String> {
     let least = HistoryOptions::LEAST_MAX_BYTES;
+    bytes(text)
+        .filter(|bytes| (least..=1 << 46).contains(bytes))
+        .ok_or_else(|| format!("give a size from {}M up, like 500M or 2G", least >> 20))
+}
+
+/// A number of bytes, of which `k`, `M` and `G` make 1,024 times as many each.
+pub fn bytes(text: &str) -> Option<u64> {
     let (number, shift) = match text.char_indices().last() {
         Some((at, 'k' | 'K')) => (&text[..at], 10),
         Some((at, 'm' | 'M')) => (&text[..at], 20),
         Some((at, 'g' | 'G')) => (&text[..at], 30),
         _ => (text, 0),
     };
-    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift));
-    bytes
-        .filter(|bytes| (least..=1 << 46).contains(bytes))
-        .ok_or_else(|| format!("give a size from {}M up, like 500M or 2G", least >> 20))
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift))
 }
 
 fn retention(text: &str) -> Result<Retention, String> {

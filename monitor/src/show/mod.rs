@@ -14,6 +14,7 @@ mod doctor;
 mod engine_arguments;
 mod failure;
 mod flamegraph;
+mod flight_arguments;
 mod histogram;
 mod history_arguments;
 mod intake_arguments;

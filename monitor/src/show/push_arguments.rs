@@ -54,18 +54,18 @@ pub struct PushArguments {
           value_parser = header, requires = "otlp")]
     pub otlp_header: Vec<(String, String)>,
 
-    /// Push the profiles that --keep-profiles keeps to this Pyroscope or Parca, like http://pyroscope:4040
+    /// Push the profiles that --keep-profiles keeps to this Pyroscope, Parca or collector, like http://pyroscope:4040
     #[arg(long, value_name = "URL", env = "CGSCOPE_PUSH_PROFILES", value_parser = url)]
     pub push_profiles: Option<String>,
 
-    /// Who is there: pyroscope or parca
+    /// Who is there: pyroscope, parca, or otlp, whose profiles are in development: versions may not understand each other
     #[arg(long, value_name = "RECEIVER", default_value = "pyroscope", env = "CGSCOPE_PUSH_PROFILES_TO", value_parser = receiver,
           requires = "push_profiles")]
     pub push_profiles_to: ProfileReceiver,
 
-    /// A label for every series of profiles that has none of that name; may be given again [default: job=cgscope and
-    /// instance=HOSTNAME]
-    #[arg(long, value_name = "NAME=VALUE", value_parser = label, requires = "push_profiles")]
+    /// A label for every series of profiles that has none of that name, to otlp an attribute of every resource; may be given again
+    /// [default: job=cgscope and instance=HOSTNAME, to otlp host.name=HOSTNAME]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = attribute, requires = "push_profiles")]
     pub push_profiles_label: Vec<(String, String)>,
 
     /// A header of every request with profiles, like 'X-Scope-OrgID: team-a'. In the environment it is not seen by others
@@ -100,16 +100,29 @@ impl PushArguments {
         Some(ProfilePushOptions {
             url: self.push_profiles.clone()?,
             receiver: self.push_profiles_to,
-            labels: with_usual(&self.push_profiles_label),
+            labels: match self.push_profiles_to {
+                ProfileReceiver::Otlp => {
+                    with_defaults(&self.push_profiles_label, &[("host.name", &hostname())])
+                }
+                _ => with_usual(&self.push_profiles_label),
+            },
             headers: self.push_profiles_header.clone(),
         })
     }
 
-    /// That what is to be pushed is there.
+    /// That what is to be pushed is there, and that its receiver takes names as they are given.
     ///
     /// # Errors
-    /// That no profiles are kept.
+    /// That no profiles are kept, or that a label is none.
     pub fn check(&self, history: &HistoryArguments) -> Result<(), Failure> {
+        if self.push_profiles_to != ProfileReceiver::Otlp {
+            for (name, value) in &self.push_profiles_label {
+                label(&format!("{name}={value}")).map_err(|remedy| {
+                    let what = format!("{name} is no label of profiles");
+                    Failure::new(USAGE, what, remedy)
+                })?;
+            }
+        }
         if self.push_profiles.is_none() || (history.keep_profiles > 0 && !history.no_history) {
             return Ok(());
         }
@@ -140,7 +153,7 @@ fn hostname() -> String {
 
 fn receiver(text: &str) -> Result<ProfileReceiver, String> {
     let found = ProfileReceiver::ALL.into_iter().find(|receiver| receiver.name() == text);
-    found.ok_or_else(|| "give pyroscope or parca".to_owned())
+    found.ok_or_else(|| "give pyroscope, parca or otlp".to_owned())
 }
 
 fn url(text: &str) -> Result<String, String> {

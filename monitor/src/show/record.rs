@@ -6,12 +6,13 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Write},
     path::Path,
+    time::Duration,
 };
 
 use super::{
     client::{Client, path},
     destination::unwritable,
-    failure::{Failure, USAGE},
+    failure::{Failure, RUNTIME, USAGE},
     number,
     program::Engine,
     progress::Progress,
@@ -27,14 +28,25 @@ pub fn record(engine: Engine, arguments: &RecordArguments) -> Result<(), Failure
         return Err(Failure::new(USAGE, "a recording is binary, and stdout is a terminal", remedy));
     }
     let options = arguments.engine.options(EngineOptions::default().frequency_hz);
-    let client = Client::connect(&arguments.connect, engine, options)?;
-    let mut query = vec![("duration", arguments.duration.to_string())];
-    query.extend(arguments.before.map(|before| ("before", before.to_string())));
-    let path = path(&["record"], &query);
-    let progress = Progress::start("", arguments.duration.0);
+    let client = match arguments.flight {
+        false => Client::connect(&arguments.connect, engine, options)?,
+        true => Client::daemon(&arguments.connect).ok_or_else(|| {
+            let remedy =
+                "run one: `cgscope run --flight-recorder 32M`, or name it: --address IP:PORT";
+            Failure::new(RUNTIME, "no daemon runs here: nothing has been remembered", remedy)
+        })?,
+    };
+    let (path, duration) = if arguments.flight {
+        (path(&["flight"], &[]), Duration::ZERO)
+    } else {
+        let mut query = vec![("duration", arguments.duration.to_string())];
+        query.extend(arguments.before.map(|before| ("before", before.to_string())));
+        (path(&["record"], &query), arguments.duration.0)
+    };
+    let progress = (!arguments.flight).then(|| Progress::start("", duration));
     let mut file: Option<File> = None;
     let mut written = 0u64;
-    let outcome = client.each_part(&path, arguments.duration.0, &mut |part| {
+    let outcome = client.each_part(&path, duration, &mut |part| {
         written += part.len() as u64;
         if is_stdout {
             return Ok(io::stdout().lock().write_all(part)?);

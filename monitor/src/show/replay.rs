@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     failure::{Failure, NOT_FOUND, PRIVILEGE, RUNTIME, USAGE},
-    run::{log, serve_until_asked},
+    run::{Beside, log, serve_until_asked},
     tape_arguments::ReplayArguments,
 };
 use crate::{
@@ -40,7 +40,8 @@ pub fn replay(arguments: &ReplayArguments) -> Result<(), Failure> {
         Ok(())
     };
     let frequency_hz = EngineOptions::default().frequency_hz;
-    serve_until_asked(&backend, (listener, address), frequency_hz, None, announce)
+    let beside = Beside { frequency_hz, ..Beside::default() };
+    serve_until_asked(&backend, (listener, address), beside, announce)
 }
 
 impl From<TapeError> for Failure {

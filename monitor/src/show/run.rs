@@ -7,20 +7,25 @@ use std::{
     time::Duration,
 };
 
+use tokio::signal::unix::Signal;
 use tracing_subscriber::EnvFilter;
 
 use super::{
     arguments::RunArguments,
     failure::{Failure, RUNTIME},
     program::Engine,
-    signal::asked_to_end,
+    signal::{asked_to_end, asked_to_write},
 };
-use crate::serve::{
-    Backend, Ending, ServeError, bind, ending,
-    intake::{IntakeSocket, serve_intake},
-    router,
-    runtime_file::Claim,
-    serve,
+use crate::{
+    metric::WallTimeNs,
+    serve::{
+        Backend, Ending, ServeError, Serving, bind, ending,
+        intake::{IntakeSocket, serve_intake},
+        router,
+        runtime_file::Claim,
+        serve,
+        tape::{Flight, FlightDirectory},
+    },
 };
 
 /// How long threads that still compute may take after the last answer.
@@ -46,21 +51,38 @@ pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
     options.unwind_cache = Some(arguments.state.cache().join("unwind"));
     let backend = (engine.start)(&options)?;
     let announce = || claim.announce(address).map_err(Failure::from);
-    let served =
-        serve_until_asked(&backend, (listener, address), arguments.frequency, socket, announce);
+    let flights = arguments.flight.directory(&arguments.history, &arguments.state.state_dir);
+    let flight = arguments.flight.flight_recorder;
+    let beside = Beside {
+        frequency_hz: arguments.frequency,
+        socket,
+        flight: flight.map(|bytes| (bytes as usize, FlightDirectory(flights))),
+    };
+    let served = serve_until_asked(&backend, (listener, address), beside, announce);
     drop(backend);
     drop(claim);
     served
+}
+
+/// What there is besides the engine and its address.
+#[derive(Default)]
+pub struct Beside {
+    /// Samples per second and CPU of recordings that do not say.
+    pub frequency_hz: u32,
+    /// Where applications post.
+    pub socket: Option<IntakeSocket>,
+    /// How many bytes a flight recorder has, and where it is written to.
+    pub flight: Option<(usize, FlightDirectory)>,
 }
 
 /// Serves until a signal asks it to end. `announce` is called when it can be asked.
 pub fn serve_until_asked(
     backend: &Arc<dyn Backend>,
     (listener, address): (TcpListener, SocketAddr),
-    frequency_hz: u32,
-    socket: Option<IntakeSocket>,
+    beside: Beside,
     announce: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
+    let Beside { frequency_hz, socket, flight } = beside;
     let failed =
         |error: io::Error| Failure::new(RUNTIME, format!("cannot start threads: {error}"), "");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -70,9 +92,19 @@ pub fn serve_until_asked(
         .build()
         .map_err(failed)?;
     let (sender, ending) = ending();
-    let router = router(Arc::clone(backend), ending.clone(), Some(address), frequency_hz);
     let served = runtime.block_on(async {
         let stop = asked_to_end().map_err(failed)?;
+        let write = asked_to_write().map_err(failed)?;
+        let flight = flight.map(|(bytes, directory)| {
+            (Flight::start(Arc::clone(backend), ending.clone(), bytes), directory)
+        });
+        let serving = Serving {
+            bound: Some(address),
+            frequency_hz,
+            flight: flight.as_ref().map(|(flight, _)| flight.clone()),
+        };
+        let router = router(Arc::clone(backend), ending.clone(), serving);
+        tokio::spawn(write_when_asked(write, flight));
         announce()?;
         tracing::info!("serving http://{address}");
         if !address.ip().is_loopback() {
@@ -84,6 +116,27 @@ pub fn serve_until_asked(
     });
     runtime.shutdown_timeout(LAST_WORK);
     served
+}
+
+/// Writes down what the flight recorder holds at each signal.
+async fn write_when_asked(mut signal: Signal, flight: Option<(Flight, FlightDirectory)>) {
+    while signal.recv().await.is_some() {
+        let Some((flight, directory)) = flight.clone() else {
+            tracing::warn!(
+                "SIGUSR1: there is no flight recorder; start with --flight-recorder 32M"
+            );
+            continue;
+        };
+        let Some(frozen) = flight.frozen().await else { return };
+        let write = move || directory.write(&frozen, WallTimeNs::now());
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(path)) => tracing::info!("the flight recorder is written to {}", path.display()),
+            Ok(Err(error)) => {
+                tracing::error!("{error}; `cgscope record --flight -o FILE` writes it elsewhere");
+            }
+            Err(error) => tracing::error!(%error, "the flight recorder could not be written"),
+        }
+    }
 }
 
 /// Takes posts, if there is a socket for them, until the end.

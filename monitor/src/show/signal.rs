@@ -1,4 +1,4 @@
-//! The signals that ask a process to end.
+//! The signals that ask a process to end, or the daemon to write down what it remembers.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Resolves at SIGTERM, SIGINT or SIGHUP. Call it inside a runtime; the signals are caught from the call on.
 ///
@@ -26,6 +26,14 @@ pub fn asked_to_end() -> io::Result<impl Future<Output = ()> + Send> {
             _ = hang_up.recv() => {}
         }
     })
+}
+
+/// Gives each SIGUSR1. Call it inside a runtime; the signal is caught from the call on.
+///
+/// # Errors
+/// What the kernel says.
+pub fn asked_to_write() -> io::Result<Signal> {
+    signal(SignalKind::user_defined1())
 }
 
 /// A flag that is set at SIGTERM, SIGINT or SIGHUP, for a loop without a runtime.

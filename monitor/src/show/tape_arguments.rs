@@ -24,6 +24,10 @@ pub struct RecordArguments {
     #[arg(long, value_name = "TIME", value_parser = before)]
     pub before: Option<Span>,
 
+    /// What the flight recorder of a running daemon holds instead, at once
+    #[arg(long, conflicts_with_all = ["duration", "before", "standalone"])]
+    pub flight: bool,
+
     #[command(flatten)]
     pub connect: ConnectArguments,
 

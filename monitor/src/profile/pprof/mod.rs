@@ -8,12 +8,13 @@ mod schema;
 mod write;
 
 pub(super) use read::{PprofError, is_gzip, read};
-pub(super) use write::{Threads, write};
+pub use schema::{Mapping as PprofMapping, Profile as PprofMessage};
+pub(super) use write::{Threads, message, write};
 
 /// The file of kernel frames, as perf names it.
-const KERNEL_FILE: &str = "[kernel.kallsyms]";
+pub const KERNEL_FILE: &str = "[kernel.kallsyms]";
 /// What the labels of a sample are called.
-mod key {
+pub mod key {
     pub const COMM: &str = "comm";
     pub const CONTAINER: &str = "container";
     pub const CONTAINER_ID: &str = "container_id";

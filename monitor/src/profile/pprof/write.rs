@@ -27,10 +27,15 @@ pub(in crate::profile) enum Threads {
 
 /// Writes the file.
 pub(in crate::profile) fn write(profile: &Profile, threads: Threads) -> io::Result<Vec<u8>> {
-    let bytes = Writer::default().profile(profile, threads).encode_to_vec();
+    let bytes = message(profile, threads).encode_to_vec();
     let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
     gzip.write_all(&bytes)?;
     gzip.finish()
+}
+
+/// What is in the file.
+pub(in crate::profile) fn message(profile: &Profile, threads: Threads) -> schema::Profile {
+    Writer::default().profile(profile, threads)
 }
 
 /// What makes a mapping one: code of a file, or the name of a file alone.

@@ -23,7 +23,7 @@ use crate::{
         host::Exposition,
         params::{Params, Segment},
         profiles::DrawnDifference,
-        tape::Growing,
+        tape::TapeFile,
     },
 };
 
@@ -95,7 +95,7 @@ impl Answer for Exposition {
     }
 }
 
-impl Answer for Growing {
+impl Answer for TapeFile {
     fn describe(draft: &mut Draft<'_>) {
         draft.answers(Self::MEDIA_TYPE, None);
     }

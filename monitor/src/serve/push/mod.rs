@@ -1,5 +1,5 @@
 //! What is sent to others: metrics by Prometheus remote write, to Prometheus, Mimir, VictoriaMetrics, Thanos and what else takes it;
-//! the same by OTLP, to OpenTelemetry collectors; profiles to Pyroscope and Parca.
+//! the same by OTLP, to OpenTelemetry collectors; profiles to Pyroscope, Parca and OpenTelemetry collectors.
 //!
 //! Contract: nothing here holds up the collector. What the receiver cannot take now waits in a bounded queue and is sent again; what
 //! is given up is counted by reason.

@@ -97,7 +97,7 @@ impl Sender {
             let counts = &self.queue.counts;
             match self.send(&request.body) {
                 outcome @ (Outcome::Taken | Outcome::PartlyTaken(..)) => {
-                    let refused = self.refused(outcome).min(request.samples);
+                    let refused = self.refused(outcome, request.samples);
                     counts.give_up(GivenUp::Refused, refused);
                     counts.sent.fetch_add(request.samples - refused, Ordering::Relaxed);
                     if std::mem::take(&mut is_failing) {
@@ -126,9 +126,9 @@ impl Sender {
     }
 
     /// How many samples of what was taken were refused all the same.
-    fn refused(&self, outcome: Outcome) -> u64 {
+    fn refused(&self, outcome: Outcome, of: u64) -> u64 {
         let Outcome::PartlyTaken(count, why) = outcome else { return 0 };
-        let url = &self.destination.url;
+        let (url, count) = (&self.destination.url, count.min(of));
         tracing::warn!("{url} refuses {count} samples of what is pushed: {}", why.escape_debug());
         count
     }

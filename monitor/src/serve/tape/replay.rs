@@ -70,7 +70,7 @@ impl Replay {
         let mut history = TapeHistory::new(Some(PROCESS_PREFIX));
         let (mut ticks, mut count) = (VecDeque::new(), 0);
         let mut from = None;
-        tape.each_tick(|tick| {
+        tape.each_tick(facts.first_tick, |tick| {
             history.record(&tick);
             from = from.or(Some(tick.at));
             count += 1;

@@ -32,10 +32,12 @@ pub struct Facts {
     pub kernel: String,
     /// The version of cgscope that recorded it.
     pub version: String,
-    /// When it began.
+    /// When it was asked for.
     pub begun: WallTimeNs,
-    /// How long it was to be.
+    /// How long it was to be; 0 where it is of what had happened.
     pub wanted_ns: u64,
+    /// How many ticks its recorder had written before the first that is in it.
+    pub first_tick: u64,
 }
 
 /// What was asked of the daemon at one moment.

@@ -1,6 +1,7 @@
 //! Routes over a backend that is fed real ticks, through the real router, without a socket.
 
 mod containers;
+mod flights;
 mod itself;
 mod openapi;
 mod recordings;
@@ -30,7 +31,7 @@ use tower::ServiceExt;
 use super::{
     backend::{Backend, BackendError, BoxFuture, ProfileRequest, Watch, process_subject},
     report::{DoctorReport, ProbesReport},
-    routes::{ending, router},
+    routes::{Serving, ending, router},
 };
 use crate::{
     analyze::audit::AuditReport,
@@ -304,9 +305,10 @@ impl Server {
             _directory: directory,
         });
         let (end, ending) = ending();
-        let address = address.map(|address| address.parse().unwrap());
+        let bound = address.map(|address| address.parse().unwrap());
         let backend: Arc<dyn Backend> = fed.clone();
-        Self { router: router(backend, ending, address, 99), fed, end }
+        let serving = Serving { bound, frequency_hz: 99, flight: None };
+        Self { router: router(backend, ending, serving), fed, end }
     }
 
     async fn ask(&self, request: Request<Body>) -> (StatusCode, axum::http::HeaderMap, String) {

@@ -11,7 +11,7 @@ use serde_json::Value as Json;
 use super::{
     super::{
         openapi::{document, text},
-        routes::{ending, groups, router},
+        routes::{Serving, ending, groups, router},
     },
     Server,
 };
@@ -27,7 +27,7 @@ fn described() -> Json {
 fn routed() -> BTreeSet<String> {
     let (_sender, ending) = ending();
     let backend = Server::new(1).fed;
-    let shown = format!("{:?}", router(backend, ending, None, 99));
+    let shown = format!("{:?}", router(backend, ending, Serving::default()));
     let texts = shown.split('"').skip(1).step_by(2);
     // Its own place for the fallback has a name of that kind.
     let paths = texts.filter(|text| text.starts_with('/') && !text.contains("__private"));

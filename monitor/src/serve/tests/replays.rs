@@ -13,7 +13,11 @@ use tower::ServiceExt;
 
 use super::{DB, Server, WEB, tick};
 use crate::{
-    serve::{Backend, router, routes::ending, tape::Replay},
+    serve::{
+        Backend, router,
+        routes::{Serving, ending},
+        tape::Replay,
+    },
     store::tape::Tape,
 };
 
@@ -33,15 +37,15 @@ async fn recorded(server: &Server) -> Vec<u8> {
     body.expect("it ends").unwrap().unwrap().to_vec()
 }
 
-fn replayed(tape: Vec<u8>) -> (Arc<Replay>, Router, watch::Sender<bool>) {
+pub(super) fn replayed(tape: Vec<u8>) -> (Arc<Replay>, Router, watch::Sender<bool>) {
     let tape = Tape::parse(Path::new("a.cgscope"), tape).unwrap();
     let replay = Arc::new(Replay::of(tape).unwrap());
     let backend: Arc<dyn Backend> = replay.clone();
     let (end, ending) = ending();
-    (replay, router(backend, ending, None, 99), end)
+    (replay, router(backend, ending, Serving { frequency_hz: 99, ..Serving::default() }), end)
 }
 
-async fn ask(router: &Router, path: &str) -> (u16, Json) {
+pub(super) async fn ask(router: &Router, path: &str) -> (u16, Json) {
     let request = Request::get(path).body(Body::empty()).unwrap();
     let answer = router.clone().oneshot(request).await.unwrap();
     let status = answer.status().as_u16();

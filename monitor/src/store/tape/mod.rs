@@ -19,5 +19,5 @@ mod tests;
 
 pub use history::TapeHistory;
 pub use read::{Losses, Tape, TapeError};
-pub use section::{SectionKind, VERSION};
+pub use section::{SectionKind, VERSION, renumber};
 pub use write::TapeWriter;

@@ -227,9 +227,9 @@ impl Tape {
         all
     }
 
-    /// Hands over all ticks in the order of time.
-    pub fn each_tick(&mut self, mut take: impl FnMut(Tick)) {
-        let mut next = 0;
+    /// Hands over all ticks in the order of time; before the first, `first` were written that are not meant to be there.
+    pub fn each_tick(&mut self, first: u64, mut take: impl FnMut(Tick)) {
+        let mut next = first;
         let blocks = self.blocks.clone();
         for (_, found) in &blocks {
             let Ok(block) = self.body(found).and_then(|body| ticks::decode(body, &self.metrics))

@@ -105,6 +105,18 @@ pub fn put_section(out: &mut Vec<u8>, number: u32, kind: SectionKind, body: &[u8
     out.extend_from_slice(body);
 }
 
+/// Gives the sections of a file that was put together of parts the numbers of their places. All of them have to be whole.
+pub fn renumber(file: &mut [u8]) {
+    let (mut at, mut number) = (FILE_HEAD_BYTES, 0u32);
+    while let Some(Head { length, .. }) = head(file, at) {
+        let (fields, sum) = file[at..at + HEAD_BYTES].split_at_mut(HEAD_BYTES - 4);
+        fields[MARK.len()..MARK.len() + 4].copy_from_slice(&number.to_le_bytes());
+        sum.copy_from_slice(&checksum(fields).to_le_bytes());
+        at += HEAD_BYTES + length;
+        number += 1;
+    }
+}
+
 /// A section that is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{
     SectionKind, Tape, TapeError, TapeHistory, TapeWriter, VERSION,
     describe::{Metrics, Numbers},
-    section::file_head,
+    section::{file_head, renumber},
     ticks,
 };
 use crate::{
@@ -90,7 +90,7 @@ fn parse(bytes: Vec<u8>) -> Result<Tape, TapeError> {
 
 fn seconds(tape: &mut Tape) -> Vec<u64> {
     let mut seconds = vec![];
-    tape.each_tick(|tick| {
+    tape.each_tick(0, |tick| {
         let second = (tick.at.0 - START_NS) / 1_000_000_000;
         assert_eq!(tick.samples, measured(second).samples, "second {second}");
         seconds.push(second);
@@ -109,6 +109,23 @@ fn what_was_recorded_comes_back() {
     assert_eq!(tape.metrics(), [&CPU, &LOAD, &WAITS]);
     assert!(tape.lost().is_none(), "{:?}", tape.lost());
     assert_eq!(tape.lost().text(), "");
+}
+
+/// As who keeps the newest parts puts them together again.
+#[test]
+fn parts_of_a_longer_tape_are_one_without_a_gap() {
+    let mut all = parts();
+    // Two blocks and their windows are forgotten.
+    all.drain(3..7);
+    let mut file = all.concat();
+    assert!(!parse(file.clone()).unwrap().lost().is_none());
+    renumber(&mut file);
+    let mut tape = parse(file).unwrap();
+    assert!(tape.lost().is_none(), "{:?}", tape.lost());
+    let mut count = 0;
+    tape.each_tick(8, |_| count += 1);
+    assert_eq!((count, tape.profiles().len()), (12, 3));
+    assert!(tape.lost().is_none(), "{:?}", tape.lost());
 }
 
 /// Written once for each version and never again: what was recorded then is read by whatever comes later.
@@ -220,7 +237,7 @@ fn descriptions_at_the_end_stand_in_for_those_at_the_begin() {
     parts.remove(last);
     let mut tape = parse(parts.concat()).unwrap();
     let mut samples = 0;
-    tape.each_tick(|tick| samples += tick.samples.len());
+    tape.each_tick(0, |tick| samples += tick.samples.len());
     assert_eq!((samples, tape.lost().undescribed_samples), (0, 100));
 }
 
@@ -246,7 +263,7 @@ fn windows_reach_back_to_the_first_tick() {
 fn history_is_that_of_its_ticks() {
     let mut tape = parse(parts().concat()).unwrap();
     let mut history = TapeHistory::new(None);
-    tape.each_tick(|tick| history.record(&tick));
+    tape.each_tick(0, |tick| history.record(&tick));
     let snapshot = history.snapshot();
     let series = snapshot.series(Some(CPU.name)).unwrap();
     assert_eq!(series.len(), 2);
@@ -327,7 +344,7 @@ proptest! {
             prop_assert_eq!(tape.lost().is_none(), is_whole);
             let mut seen = vec![];
             let mut undescribed = 0;
-            tape.each_tick(|tick| {
+            tape.each_tick(0, |tick| {
                 let second = (tick.at.0 - START_NS) / 1_000_000_000;
                 let is_described = !tick.samples.is_empty();
                 assert!(!is_described || tick.samples == measured(second).samples);

@@ -177,7 +177,7 @@ pub struct HistogramPoint {
 }
 
 /// `KeyValue`.
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct KeyValue {
     /// Its name.
     #[prost(string, tag = "1")]
@@ -187,18 +187,32 @@ pub struct KeyValue {
     pub value: Option<AnyValue>,
 }
 
-/// `AnyValue`, of which only texts are used.
-#[derive(Clone, PartialEq, Message)]
+/// `AnyValue`, of which one of two is there.
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub struct AnyValue {
     /// A text; there also where it is empty.
     #[prost(string, optional, tag = "1")]
     pub string_value: Option<String>,
+    /// A number.
+    #[prost(int64, optional, tag = "3")]
+    pub int_value: Option<i64>,
+}
+
+impl AnyValue {
+    /// A text.
+    pub fn text(text: &str) -> Self {
+        Self { string_value: Some(text.to_owned()), int_value: None }
+    }
+
+    /// A number.
+    pub fn number(number: i64) -> Self {
+        Self { string_value: None, int_value: Some(number) }
+    }
 }
 
 impl KeyValue {
     /// A text.
     pub fn new(key: &str, value: &str) -> Self {
-        let value = Some(AnyValue { string_value: Some(value.to_owned()) });
-        Self { key: key.to_owned(), value }
+        Self { key: key.to_owned(), value: Some(AnyValue::text(value)) }
     }
 }

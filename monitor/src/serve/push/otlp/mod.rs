@@ -1,7 +1,7 @@
 //! OTLP over HTTP: a tick each interval, to an OpenTelemetry collector and what else takes OTLP.
 
-mod message;
-mod resource;
+pub(super) mod message;
+pub(super) mod resource;
 
 use std::{
     io::{self, Write},
@@ -27,7 +27,7 @@ use crate::{container::Registry, metric::Sample, store::Live};
 /// Points of one request, unless one resource alone has more.
 const POINTS_PER_REQUEST: usize = 2_000;
 /// What the protocol demands of each request.
-const HEADERS: &[(&str, &str)] =
+pub(super) const HEADERS: &[(&str, &str)] =
     &[("Content-Type", "application/x-protobuf"), ("Content-Encoding", "gzip")];
 /// Where a collector takes metrics, unless its address says otherwise.
 const PATH: &str = "/v1/metrics";
@@ -110,11 +110,16 @@ fn requests(resources: Vec<ResourceMetrics>) -> Vec<Request> {
 }
 
 fn request(resource_metrics: Vec<ResourceMetrics>, points: usize) -> Option<Request> {
-    let message = ExportRequest { resource_metrics }.encode_to_vec();
+    let body = compressed(&ExportRequest { resource_metrics })?;
+    Some(Request { body, samples: points as u64 })
+}
+
+/// A message as [`HEADERS`] say it comes.
+pub(super) fn compressed(message: &impl Message) -> Option<Vec<u8>> {
     let mut gzip = GzEncoder::new(vec![], Compression::fast());
     // In memory it does not fail.
-    gzip.write_all(&message).ok()?;
-    Some(Request { body: gzip.finish().ok()?, samples: points as u64 })
+    gzip.write_all(&message.encode_to_vec()).ok()?;
+    gzip.finish().ok()
 }
 
 /// How many points an answer says it did not take, and why.

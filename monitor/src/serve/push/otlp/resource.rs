@@ -77,23 +77,8 @@ fn attributes(container: Option<&Container>, added: &[(String, String)]) -> Vec<
     let mut all: BTreeMap<&str, String> = BTreeMap::new();
     all.insert("service.name", "cgscope".to_owned());
     all.insert("service.version", env!("CARGO_PKG_VERSION").to_owned());
-    if let Some(container) = container {
-        all.insert("container.id", container.id.as_str().to_owned());
-        all.insert("container.name", container.name.clone());
-        all.insert("container.runtime", container.runtime.as_str().to_owned());
-        let pod = container.pod.as_ref();
-        // A pod of podman has no namespace.
-        let namespace = pod.and_then(|pod| pod.namespace.clone());
-        let of_kubernetes = pod.filter(|_| namespace.is_some());
-        for (name, value) in [
-            ("container.image.name", container.image.clone()),
-            ("k8s.namespace.name", namespace.clone()),
-            ("k8s.pod.name", of_kubernetes.and_then(|pod| pod.name.clone())),
-            ("k8s.pod.uid", of_kubernetes.and_then(|pod| pod.uid.clone())),
-            ("k8s.container.name", of_kubernetes.map(|_| container.name.clone())),
-        ] {
-            all.extend(value.map(|value| (name, value)));
-        }
+    for (name, value) in container.into_iter().flat_map(of_container) {
+        all.insert(name, value);
     }
     for (name, value) in added {
         all.insert(name, value.clone());
@@ -105,6 +90,25 @@ fn attributes(container: Option<&Container>, added: &[(String, String)]) -> Vec<
     let instance = container.map_or(host.clone(), |container| format!("{host}/{}", container.id));
     all.insert("service.instance.id", instance);
     all.into_iter().map(|(name, value)| KeyValue::new(name, &value)).collect()
+}
+
+/// What a container is known by.
+pub fn of_container(container: &Container) -> impl Iterator<Item = (&'static str, String)> {
+    let pod = container.pod.as_ref();
+    // A pod of podman has no namespace.
+    let namespace = pod.and_then(|pod| pod.namespace.clone());
+    let of_kubernetes = pod.filter(|_| namespace.is_some());
+    let all = [
+        ("container.id", Some(container.id.as_str().to_owned())),
+        ("container.name", Some(container.name.clone())),
+        ("container.runtime", Some(container.runtime.as_str().to_owned())),
+        ("container.image.name", container.image.clone()),
+        ("k8s.namespace.name", namespace.clone()),
+        ("k8s.pod.name", of_kubernetes.and_then(|pod| pod.name.clone())),
+        ("k8s.pod.uid", of_kubernetes.and_then(|pod| pod.uid.clone())),
+        ("k8s.container.name", of_kubernetes.map(|_| container.name.clone())),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
 fn metrics(samples: &[&Sample], names: &Names, time_unix_nano: u64) -> Vec<Metric> {

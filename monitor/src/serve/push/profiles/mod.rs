@@ -1,10 +1,11 @@
-//! Profiles pushed to Pyroscope or Parca: each window that is kept, as a pprof file for each container.
+//! Profiles pushed to Pyroscope, Parca or a receiver of OTLP: each window that is kept, as a profile for each container.
 //!
 //! Contract: the stacks and weights are those that are kept, to the sample. A series is a container, whose labels are those of its
-//! metrics: the thread's name is the outermost frame and no label of a sample, since receivers make a series of each such label. What
-//! was lost is drawn in the series of what is nobody's.
+//! metrics: to Pyroscope and Parca the thread's name is the outermost frame and no label of a sample, since they make a series of each such
+//! label. What was lost is drawn in the series of what is nobody's.
 
 mod message;
+mod otlp;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,7 @@ use std::{
 use self::message::{Series, parca, pyroscope};
 use super::{
     message::Label,
+    otlp::{HEADERS as OTLP_HEADERS, resource::of_container},
     own,
     queue::{Queue, Request},
     sender::{self, Answers, Destination},
@@ -23,7 +25,7 @@ use super::{
 use crate::{
     container::{Container, Registry},
     metric::Sample,
-    profile::{Kept, KeptWindow, Profile, ProfileKind, RenderError, Sample as Stack, Weight},
+    profile::{Kept, KeptWindow, Profile, ProfileKind, Sample as Stack, Weight},
     serve::{exposition::container_labels, subject::Names},
 };
 
@@ -40,17 +42,20 @@ pub enum ProfileReceiver {
     Pyroscope,
     /// Parca.
     Parca,
+    /// An OpenTelemetry collector, and what else takes profiles by OTLP: a protocol that still changes.
+    Otlp,
 }
 
 impl ProfileReceiver {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Pyroscope, Self::Parca];
+    pub const ALL: [Self; 3] = [Self::Pyroscope, Self::Parca, Self::Otlp];
 
     /// The name users give.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pyroscope => "pyroscope",
             Self::Parca => "parca",
+            Self::Otlp => "otlp",
         }
     }
 
@@ -59,6 +64,7 @@ impl ProfileReceiver {
         match self {
             Self::Pyroscope => "/push.v1.PusherService/Push",
             Self::Parca => "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw",
+            Self::Otlp => "/v1development/profiles",
         }
     }
 
@@ -69,6 +75,7 @@ impl ProfileReceiver {
                 &[("Content-Type", "application/proto"), ("Connect-Protocol-Version", "1")]
             }
             Self::Parca => &[("Content-Type", "application/grpc-web+proto"), ("X-Grpc-Web", "1")],
+            Self::Otlp => OTLP_HEADERS,
         }
     }
 
@@ -76,6 +83,7 @@ impl ProfileReceiver {
         match self {
             Self::Pyroscope => Answers::Http,
             Self::Parca => Answers::GrpcWeb,
+            Self::Otlp => Answers::Otlp(otlp::refused),
         }
     }
 }
@@ -121,9 +129,16 @@ impl ProfilePush {
         let names = Names::of(&self.registry);
         for window in &kept.windows {
             let mut part = vec![];
-            for series in series_of(kind, kept, window, &names, &self.labels) {
-                match series {
-                    Ok(series) => part.push(series),
+            for (id, profile) in profiles_of(kind, kept, window, &names) {
+                if self.receiver == ProfileReceiver::Otlp {
+                    if let Some(request) = otlp_request(&id, &profile, &names, &self.labels) {
+                        self.queue.push(request);
+                    }
+                    continue;
+                }
+                let labels = labels_of(&id, &profile, &names, &self.labels);
+                match profile.as_series() {
+                    Ok(file) => part.push(Series { labels, file, samples: count(&profile) }),
                     Err(error) => tracing::warn!("a profile is not pushed: {error}"),
                 }
                 if part.iter().map(|series| series.file.len()).sum::<usize>() > BYTES_PER_REQUEST {
@@ -145,8 +160,8 @@ impl ProfilePush {
         }
         let samples = series.iter().map(|series| series.samples).sum();
         let body = match self.receiver {
-            ProfileReceiver::Pyroscope => pyroscope(series),
             ProfileReceiver::Parca => parca(series),
+            _ => pyroscope(series),
         };
         self.queue.push(Request { body, samples });
     }
@@ -158,14 +173,13 @@ impl Drop for ProfilePush {
     }
 }
 
-/// A series for each container that was sampled in a window.
-fn series_of<'a>(
+/// A profile for each container that was sampled in a window, by its id.
+fn profiles_of<'a>(
     kind: ProfileKind,
     kept: &'a Kept,
     window: &'a KeptWindow,
     names: &'a Names,
-    added: &'a [(String, String)],
-) -> impl Iterator<Item = Result<Series, RenderError>> + 'a {
+) -> impl Iterator<Item = (Arc<str>, Profile)> + 'a {
     let nobody: Arc<str> = Container::unattributed().id.as_str().into();
     let mut of: BTreeMap<Arc<str>, Vec<Stack>> = BTreeMap::new();
     let range = window.started_ms..window.ended_ms();
@@ -178,42 +192,60 @@ fn series_of<'a>(
     }
     of.into_iter().map(move |(id, samples)| {
         let lost = if id == nobody { window.lost.clone() } else { BTreeMap::new() };
-        let weights = samples.iter().map(|sample| sample.weight).chain(lost.values().copied());
-        let count = weights.map(|weight| weight.count).sum();
         let profile = Profile {
             kind,
             started_at: UNIX_EPOCH + Duration::from_millis(window.started_ms),
             duration_ns: u64::from(window.duration_ms) * 1_000_000,
             frequency_hz: window.frequency_hz,
-            scope: format!("container {}", name(&id, kept, names)),
+            scope: format!("container {}", name(&id, &kept.containers, names)),
             containers: kept.containers.clone(),
             samples,
             lost,
             drawn: Weight::default(),
         };
-        let labels = labels_of(kind, &id, kept, names, added);
-        Ok(Series { labels, file: profile.as_series()?, samples: count })
+        (id, profile)
     })
 }
 
+/// How many samples of stacks a profile is made of, with those that were lost.
+fn count(profile: &Profile) -> u64 {
+    let weights = profile.samples.iter().map(|sample| sample.weight);
+    weights.chain(profile.lost.values().copied()).map(|weight| weight.count).sum()
+}
+
+/// One container's profile for a receiver of OTLP.
+fn otlp_request(
+    id: &str,
+    profile: &Profile,
+    names: &Names,
+    added: &[(String, String)],
+) -> Option<Request> {
+    let mut attributes: BTreeMap<String, String> = BTreeMap::new();
+    let container = names.get(id);
+    let name = name(id, &profile.containers, names);
+    attributes.insert("service.name".to_owned(), name.clone());
+    attributes.insert("container.name".to_owned(), name);
+    attributes.insert("container.id".to_owned(), id.to_owned());
+    let known = container.into_iter().flat_map(|container| of_container(container));
+    attributes.extend(known.map(|(name, value)| (name.to_owned(), value)));
+    attributes.extend(added.iter().cloned());
+    let body = otlp::request(&attributes, &profile.message())?;
+    Some(Request { body, samples: count(profile) })
+}
+
 /// What people call a container, also one that is forgotten by now.
-fn name(id: &str, kept: &Kept, names: &Names) -> String {
+fn name(id: &str, containers: &BTreeMap<Arc<str>, String>, names: &Names) -> String {
     let known = names.get(id).map(|container| container.qualified_name());
-    let known = known.or_else(|| kept.containers.get(id).cloned());
+    let known = known.or_else(|| containers.get(id).cloned());
     known.unwrap_or_else(|| id.to_owned())
 }
 
 /// The labels of a container's metrics, and the two that receivers find series by.
-fn labels_of(
-    kind: ProfileKind,
-    id: &str,
-    kept: &Kept,
-    names: &Names,
-    added: &[(String, String)],
-) -> Vec<Label> {
+fn labels_of(id: &str, profile: &Profile, names: &Names, added: &[(String, String)]) -> Vec<Label> {
     // What Go's own CPU profiles are called, by which receivers know what to show.
+    let kind = profile.kind;
     let metric = if kind == ProfileKind::OnCpu { "process_cpu" } else { kind.name() };
-    let name = name(id, kept, names);
+    let name = name(id, &profile.containers, names);
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
     labels.insert("__name__".to_owned(), metric.to_owned());
     labels.insert("service_name".to_owned(), name.clone());
@@ -251,18 +283,18 @@ mod tests {
         let added = [("instance".to_owned(), "host-1".to_owned())];
         let mut seen = vec![];
         for window in &kept.windows {
-            for series in series_of(ProfileKind::OnCpu, &kept, window, &names, &added) {
-                let series = series.unwrap();
-                assert!(series.labels.is_sorted(), "{:?}", series.labels);
+            for (id, profile) in profiles_of(ProfileKind::OnCpu, &kept, window, &names) {
+                let labels = labels_of(&id, &profile, &names, &added);
+                assert!(labels.is_sorted(), "{labels:?}");
                 let label = |name: &str| {
-                    let mut all = series.labels.iter().filter(|label| label.name == name);
+                    let mut all = labels.iter().filter(|label| label.name == name);
                     all.next().map_or("", |label| label.value.as_str()).to_owned()
                 };
                 assert_eq!(
                     (label("__name__"), label("instance")),
                     ("process_cpu".into(), "host-1".into())
                 );
-                seen.push((label("container_id"), label("service_name"), series.samples));
+                seen.push((label("container_id"), label("service_name"), count(&profile)));
             }
         }
         let of = |id: &str| seen.iter().filter(|(of, ..)| of == id).map(|(.., n)| n).sum::<u64>();
