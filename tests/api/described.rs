@@ -129,7 +129,7 @@ impl Known<'_> {
             | "/prometheus/api/v1/metadata"
             | "/prometheus/api/v1/status/buildinfo" => with(&[""]),
             // It does not end, and that is no text: there is a test of their own.
-            "/api/v1/stream" | "/api/v1/record" => vec![],
+            "/api/v1/stream" | "/api/v1/record" | "/api/v1/flight" => vec![],
             path => bail!("{path} is described, and here is no question for it"),
         })
     }
@@ -214,7 +214,7 @@ fn every_answer_is_as_it_is_described_and_has_nothing_else() -> Result<()> {
 
 #[test]
 fn the_format_that_is_told_is_the_one_that_comes() -> Result<()> {
-    let daemon = Daemon::start(&[])?;
+    let daemon = Daemon::start(&["--flight-recorder", "4M"])?;
     let mut judge = Judge::of(&daemon)?;
     let host = ("Host", &*daemon.address());
     // Each alternative of a flame graph takes its own and no other.
@@ -224,9 +224,11 @@ fn the_format_that_is_told_is_the_one_that_comes() -> Result<()> {
     assert_eq!(judge.fault(&of("ProfileDocument"), &profile)?, None);
     assert!(judge.fault(&of("DiffDocument"), &profile)?.is_some());
     // Protobuf in gzip is no text, nor is a recording of everything.
-    for (path, question) in
-        [("/api/v1/flamegraph", "?duration=1s&format=pprof"), ("/api/v1/record", "?duration=1s")]
-    {
+    for (path, question) in [
+        ("/api/v1/flamegraph", "?duration=1s&format=pprof"),
+        ("/api/v1/record", "?duration=1s"),
+        ("/api/v1/flight", ""),
+    ] {
         let (status, headers, _) = open(&daemon, "GET", &format!("{path}{question}"), &[host])?;
         let media_type = headers["content-type"].clone();
         let answer = Answered { status, media_type, body: String::new() };
