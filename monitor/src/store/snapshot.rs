@@ -104,7 +104,8 @@ impl Snapshot {
         Ok(bytes)
     }
 
-    /// From which tiers to read a range: `tier` as far back as it goes, and coarser ones before that.
+    /// From which tiers to read a range: `tier` as far back as it goes, and coarser ones before that. Each instant is in one of
+    /// them: a finer tier takes over where a point of the coarser one ends.
     ///
     /// # Errors
     /// Of the database.
@@ -114,27 +115,36 @@ impl Snapshot {
         from_ms: u64,
         to_ms: u64,
     ) -> rusqlite::Result<Vec<Segment>> {
-        let mut segments = vec![];
-        let mut end_ms = to_ms;
-        for tier in tier..TIERS {
-            let begins_ms = self.begin(tier)?;
-            let is_last = tier + 1 == TIERS || self.begin(tier + 1)? >= begins_ms;
-            // A point of the next tier is wholly on one side.
-            let begins_ms = match STEP_MS.get(tier + 1) {
-                Some(step_ms) if !is_last => begins_ms.div_ceil(*step_ms) * step_ms,
-                _ => 0,
+        // Tiers and where each takes over, the coarsest first.
+        let mut cover: Vec<(usize, u64)> = vec![];
+        for finer in (tier..TIERS).rev() {
+            let begins_ms = self.begin(finer)?;
+            if begins_ms == u64::MAX {
+                continue;
+            }
+            let takes_over_ms = loop {
+                let Some(&(coarser, since_ms)) = cover.last() else {
+                    break begins_ms / STEP_MS[finer] * STEP_MS[finer];
+                };
+                let step_ms = STEP_MS[coarser];
+                if begins_ms / step_ms * step_ms > since_ms {
+                    break begins_ms.div_ceil(step_ms) * step_ms;
+                }
+                // No whole point of it lies before the finer one.
+                cover.pop();
             };
-            let start_ms = begins_ms.max(from_ms);
-            if start_ms < end_ms {
-                segments.push(Segment { tier, from_ms: start_ms, to_ms: end_ms });
-                end_ms = start_ms;
-            }
-            if end_ms <= from_ms || is_last {
-                break;
-            }
+            cover.push((finer, takes_over_ms));
         }
-        segments.reverse();
-        Ok(segments)
+        if let Some((_, since_ms)) = cover.first_mut() {
+            *since_ms = 0;
+        }
+        let ends_ms = cover.iter().skip(1).map(|(_, since_ms)| *since_ms).chain([u64::MAX]);
+        let segments = cover.iter().zip(ends_ms).map(|(&(tier, since_ms), end_ms)| Segment {
+            tier,
+            from_ms: since_ms.max(from_ms),
+            to_ms: end_ms.min(to_ms),
+        });
+        Ok(segments.filter(|segment| segment.from_ms < segment.to_ms).collect())
     }
 
     /// The first instant of a tier, ms.

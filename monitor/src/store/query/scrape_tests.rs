@@ -190,6 +190,29 @@ fn coarser_points_hold_the_same_totals() {
     }
 }
 
+/// Ticks of the first minutes are sealed when the window of ten minutes ends that a daemon was started in, and a coarse point of
+/// the same window is made of them: a moment is read from one of the two.
+#[test]
+fn what_is_sealed_is_counted_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = HistoryOptions::in_directory(directory.path().to_owned());
+    let mut writer = Writer::open(options, web_names(1));
+    let mut host = Host::new(1);
+    let (first, last) = (572, 640);
+    for second in first..=last {
+        let tick = host.tick((START_MS + second * 1_000) as u64, 1_000, &[did(0, second)]);
+        writer.record(&tick);
+        // The first tick has no growth.
+        let grown: u64 = (first + 1..=second).map(|s| did(0, s).events).sum();
+        for from in [first - 60, second - 5, second - 1] {
+            let scraped = ask(&writer, EVENTS, "web-0", from, second);
+            let expected = (START_MS + second * 1_000, Some(grown as f64));
+            let total = scraped.first().and_then(|series| series.samples.last().copied());
+            assert_eq!(total, (second > first).then_some(expected), "{second} from {from}");
+        }
+    }
+}
+
 #[test]
 fn too_much_is_told() {
     let directory = tempfile::tempdir().unwrap();
