@@ -110,8 +110,10 @@ pub struct WaitDraw {
     pub short_ns: u64,
     /// What the walked ones of those stood for, ns.
     pub scaled_ns: u64,
+    /// Waits whose end was not seen and cannot be told.
+    pub endless: u64,
     /// Explicit padding to whole cache lines.
-    pub padding: [u64; 4],
+    pub padding: [u64; 3],
 }
 
 const _: () = assert!(size_of::<WaitDraw>() == 128);
@@ -213,7 +215,8 @@ mod tests {
         lost_ns: 0,
         lost: 0,
         untracked: 0,
-        padding: [0; 4],
+        endless: 0,
+        padding: [0; 3],
     };
 
     /// One of eight is walked and lasts longer for it than those it stands for: the line is still as long as all, and no kind of them has

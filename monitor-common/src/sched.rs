@@ -36,8 +36,10 @@ pub struct Cpu {
     pub task: u64,
     /// The thread it runs; 0 for the idle task.
     pub tid: u32,
-    /// Explicit padding to a cache line.
-    pub padding: [u32; 3],
+    /// The last thread that was put on this CPU unseen: the switch was from a thread that is hidden from us.
+    pub unseen_tid: u32,
+    /// The end of the wait that it came from, on the scheduler's clock; 0 if that cannot be told.
+    pub unseen_end_ns: u64,
 }
 
 const _: () = assert!(size_of::<Cpu>() == 64);

@@ -141,6 +141,7 @@ pub extern "C" fn offcpu_end(ctx: *mut c_void) -> i32 {
         at_ns: at_ns.wrapping_sub(now_ns.wrapping_sub(end_ns)),
         is_open: true,
         is_walked: wait.scale_up != 0,
+        is_off_cpu: true,
     };
     if !send(sample, task, wait, cpu, &sent) {
         if let Some(draw) = WAIT_DRAWS.get_ptr_mut(cpu) {
@@ -185,6 +186,10 @@ fn on_switch(
     let draw = unsafe { &mut *draw };
     let previous_tid = previous.tid();
     if previous_tid != 0 {
+        if let Some(end_ns) = sched::take_unseen(cpu, previous_tid) {
+            // The stack that its kernel half had then is gone.
+            arrive(previous, previous_tid, cpu, |_| end_ns, false);
+        }
         if let Some(wait) = leave(previous, previous_tid, draw) {
             if wait.scale_up != 0 {
                 let is_scaled = wait.scale_up > 1;
@@ -205,7 +210,7 @@ fn on_switch(
     }
     let next_tid = next.tid();
     if next_tid != 0 {
-        arrive(next, next_tid, cpu, draw);
+        arrive(next, next_tid, cpu, |thread| thread.switched_out_ns, true);
     }
     0
 }
@@ -288,19 +293,35 @@ fn keep_stack(
     wait.walk_end = end;
 }
 
-/// A thread is put on a CPU: what it waited, if it did, is drawn and sent.
+/// A thread is put on a CPU, or was. `is_off_cpu` as in [`Sent`].
 #[inline(always)]
-fn arrive(task: Task<Direct>, tid: u32, cpu: u32, draw: &mut WaitDraw) {
+fn arrive(
+    task: Task<Direct>,
+    tid: u32,
+    cpu: u32,
+    runnable_ns: impl Fn(&Thread) -> u64,
+    is_off_cpu: bool,
+) {
     let Some(thread) = thread::known(tid) else { return };
-    if !is_wanted(thread, task.tgid()) {
-        return;
+    if is_wanted(thread, task.tgid()) {
+        end(task, tid, cpu, runnable_ns(thread), is_off_cpu);
     }
-    let Some(wait) = known(tid) else { return };
+}
+
+/// What a thread waited that could run again at `runnable_ns`, 0 if that cannot be told, is drawn and sent.
+#[inline(never)]
+fn end(task: Task<Direct>, tid: u32, cpu: u32, runnable_ns: u64, is_off_cpu: bool) {
+    let (Some(wait), Some(draw)) = (known(tid), WAIT_DRAWS.get_ptr_mut(cpu)) else { return };
     if wait.is_open == 0 {
         return;
     }
     wait.is_open = 0;
-    let runnable_ns = thread.switched_out_ns;
+    // SAFETY: the record of this CPU, with interrupts off.
+    let draw = unsafe { &mut *draw };
+    if runnable_ns == 0 {
+        draw.endless += 1;
+        return;
+    }
     let Some(wait_ns) = histogram::elapsed_ns(wait.since_ns, runnable_ns) else { return };
     draw.settle(runnable_ns, profile::share(SENT_PER_WINDOW));
     // Its mean over some waits: long ones count for more than their number.
@@ -324,7 +345,7 @@ fn arrive(task: Task<Direct>, tid: u32, cpu: u32, draw: &mut WaitDraw) {
     // SAFETY: the record of this CPU, which is entered.
     let sample = unsafe { &raw mut (*scratch).sample };
     let at_ns = runnable_ns.wrapping_add(sched::ktime_distance_ns(cpu));
-    let sent = Sent { weight_ns, at_ns, is_open: false, is_walked: wait.scale_up != 0 };
+    let sent = Sent { weight_ns, at_ns, is_open: false, is_walked: wait.scale_up != 0, is_off_cpu };
     let is_sent = match profile::enter() {
         Some(entered) => {
             let is_sent = send(sample, task, wait, cpu, &sent);
@@ -345,15 +366,21 @@ struct Sent {
     at_ns: u64,
     is_open: bool,
     is_walked: bool,
+    /// Its kernel stack is still that of the wait.
+    is_off_cpu: bool,
 }
 
-/// Sends a wait with the kernel stack of its thread, which is off its CPU; false if it is lost, the ring being full.
+/// Sends a wait with the kernel stack of its thread, if it is off its CPU; false if it is lost, the ring being full.
 #[inline(always)]
 fn send(sample: *mut StackSample, task: Task<Direct>, wait: &Wait, cpu: u32, sent: &Sent) -> bool {
     // SAFETY: the sample is a record of this CPU that nobody else writes now; helpers write as many bytes as they are told.
     unsafe {
         let frames = (&raw mut (*sample).frames).cast::<u8>();
-        let bytes = bpf_get_task_stack(task.as_ptr() as *mut _, frames.cast(), KERNEL_BYTES, 0);
+        let bytes = if sent.is_off_cpu {
+            bpf_get_task_stack(task.as_ptr() as *mut _, frames.cast(), KERNEL_BYTES, 0)
+        } else {
+            0
+        };
         let kernel_bytes = if bytes > 0 { bytes as u32 } else { 0 };
         // Never, nor below: said to the verifier.
         if kernel_bytes > KERNEL_BYTES {

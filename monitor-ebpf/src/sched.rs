@@ -257,6 +257,30 @@ fn lose(tid: u32, task: u64, cpu: u32, clocks: Clocks) {
     }
 }
 
+/// Notes for those who record waits that a thread was put on this CPU unseen.
+#[inline(always)]
+fn note_unseen(cpu: u32, tid: u32, wait_end_ns: u64) {
+    if let Some(record) = CPUS.get_ptr_mut(cpu) {
+        // SAFETY: the record of this CPU, with interrupts off.
+        unsafe {
+            (*record).unseen_tid = tid;
+            (*record).unseen_end_ns = wait_end_ns;
+        }
+    }
+}
+
+/// When the wait ended that a thread came from which leaves this CPU now, if it was put there unseen; 0 if that cannot be told.
+#[inline(always)]
+pub fn take_unseen(cpu: u32, tid: u32) -> Option<u64> {
+    // SAFETY: as above.
+    let record = unsafe { &mut *CPUS.get_ptr_mut(cpu)? };
+    if record.unseen_tid != tid {
+        return None;
+    }
+    record.unseen_tid = 0;
+    Some(record.unseen_end_ns)
+}
+
 /// When a thread left this CPU, on the scheduler's clock. The kernel accounted its time for the last time then; without that it
 /// would have run until somebody else was seen, on a CPU that may have been idle for long. Its memory may be another's by now.
 #[inline(always)]
@@ -282,12 +306,15 @@ fn switch_out<R: Read>(
     if thread.state != ThreadState::Running as u8 {
         // It was put on this CPU unseen: the switch was from a thread that is hidden from us.
         let arrived_ns = task.last_arrival_ns();
+        let mut wait_end_ns = 0;
         if (thread.since_ns..=now_ns).contains(&arrived_ns) && arrived_ns != 0 {
             interference::end_slice(cpu, SLOT_UNKNOWN, arrived_ns);
             arrive(thread, cpu, arrived_ns, 0);
+            wait_end_ns = thread.switched_out_ns;
         } else {
             drops::count(DropReason::SwitchMissed);
         }
+        note_unseen(cpu, tid, wait_end_ns);
     }
     thread::follow_cgroup(task, thread, cpu, now_ns);
     let mut stolen_ns = 0;

@@ -71,12 +71,16 @@ fn a_lock_of_a_process() -> Result<()> {
     let folded = &recorded.folded;
     for (function, name) in [("do_three", "three"), ("do_one", "one")] {
         let seen = of(folded, function);
-        assert_close(function, seen, number(&recorded.truth, name)?, 0.02);
+        let truth = number(&recorded.truth, name)?;
+        eprintln!("{function}: {seen} ns, in truth {truth}");
+        // Each of the 200 waits is half a percent, and none is missing.
+        assert_close(function, seen, truth, 0.004);
         let futex = folded.count(|s| s.has(function) && detail_of(s) == Some("blocked.lock"));
         assert_close("blocked.lock", futex, seen, 0.01);
     }
     let both = of(folded, "do_three") + of(folded, "do_one");
     assert_close("and nothing else", folded.kept(), both, 0.01);
+    assert_eq!(folded.lost(), 0, "lost");
     Ok(())
 }
 

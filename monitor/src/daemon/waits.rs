@@ -105,6 +105,8 @@ impl Waits {
         // How long those waited is not known.
         let untracked = Weight { count: now.untracked - before.untracked, amount: 0 };
         samples.lose("too many threads", untracked);
+        let endless = Weight { count: now.endless - before.endless, amount: 0 };
+        samples.lose("end not seen", endless);
     }
 
     /// Gives back what was kept of threads if nobody records any more.

@@ -47,6 +47,8 @@ pub struct WaitTotals {
     pub lost: u64,
     /// Waits of threads that found no room in the table.
     pub untracked: u64,
+    /// Waits whose end was not seen.
+    pub endless: u64,
 }
 
 /// Attaches the program that walks and draws waits.
@@ -153,6 +155,7 @@ impl WaitSampler {
             lost_ns: sum.lost_ns + draw.lost_ns,
             lost: sum.lost + draw.lost,
             untracked: sum.untracked + draw.untracked,
+            endless: sum.endless + draw.endless,
         })
     }
 }
