@@ -15,7 +15,7 @@ pub struct ExportRequest {
     pub resource_metrics: Vec<ResourceMetrics>,
 }
 
-/// `ExportMetricsServiceResponse`.
+/// `ExportMetricsServiceResponse`, and that of profiles: their numbers are the same.
 #[derive(Clone, PartialEq, Message)]
 pub struct ExportResponse {
     /// What it did not take.
@@ -23,12 +23,12 @@ pub struct ExportResponse {
     pub partial_success: Option<PartialSuccess>,
 }
 
-/// `ExportMetricsPartialSuccess`.
+/// `ExportMetricsPartialSuccess`, `ExportProfilesPartialSuccess`.
 #[derive(Clone, PartialEq, Message)]
 pub struct PartialSuccess {
-    /// Points that were refused.
+    /// Points or profiles that were refused.
     #[prost(int64, tag = "1")]
-    pub rejected_data_points: i64,
+    pub rejected: i64,
     /// Why.
     #[prost(string, tag = "2")]
     pub error_message: String,

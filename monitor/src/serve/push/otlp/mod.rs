@@ -122,10 +122,10 @@ pub(super) fn compressed(message: &impl Message) -> Option<Vec<u8>> {
     gzip.finish().ok()
 }
 
-/// How many points an answer says it did not take, and why.
-fn refused(answer: &[u8]) -> Option<(u64, String)> {
+/// How many points or profiles an answer says it did not take, and why.
+pub(super) fn refused(answer: &[u8]) -> Option<(u64, String)> {
     let partial = ExportResponse::decode(answer).ok()?.partial_success?;
-    let count = u64::try_from(partial.rejected_data_points).ok().filter(|count| *count > 0)?;
+    let count = u64::try_from(partial.rejected).ok().filter(|count| *count > 0)?;
     Some((count, partial.error_message))
 }
 
@@ -151,10 +151,8 @@ mod tests {
     #[test]
     fn what_an_answer_does_not_take() {
         let partial = |count| {
-            let partial = message::PartialSuccess {
-                rejected_data_points: count,
-                error_message: "too old".to_owned(),
-            };
+            let partial =
+                message::PartialSuccess { rejected: count, error_message: "too old".to_owned() };
             ExportResponse { partial_success: Some(partial) }.encode_to_vec()
         };
         assert_eq!(refused(&partial(3)), Some((3, "too old".to_owned())));

@@ -196,22 +196,3 @@ pub struct Attribute {
     #[prost(message, optional, tag = "2")]
     pub value: Option<AnyValue>,
 }
-
-/// `ExportProfilesServiceResponse`.
-#[derive(Clone, PartialEq, Message)]
-pub struct ExportResponse {
-    /// What it did not take.
-    #[prost(message, optional, tag = "1")]
-    pub partial_success: Option<PartialSuccess>,
-}
-
-/// `ExportProfilesPartialSuccess`.
-#[derive(Clone, PartialEq, Message)]
-pub struct PartialSuccess {
-    /// Profiles that were refused.
-    #[prost(int64, tag = "1")]
-    pub rejected_profiles: i64,
-    /// Why.
-    #[prost(string, tag = "2")]
-    pub error_message: String,
-}

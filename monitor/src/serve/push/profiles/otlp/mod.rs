@@ -8,19 +8,17 @@ mod table;
 
 use std::collections::{BTreeMap, HashMap};
 
-use prost::Message;
-
 use self::{
     message::{
-        Attribute, Dictionary, ExportRequest, ExportResponse, Function, Line, Link, Location,
-        Mapping, Profile, ResourceProfiles, Sample, ScopeProfiles, Stack, ValueType,
+        Attribute, Dictionary, ExportRequest, Function, Line, Link, Location, Mapping, Profile,
+        ResourceProfiles, Sample, ScopeProfiles, Stack, ValueType,
     },
     table::Table,
 };
 use crate::{
     profile::{KERNEL_FILE, PprofMapping, PprofMessage, pprof_key as key},
     serve::push::otlp::{
-        compressed,
+        self, compressed,
         message::{AnyValue, KeyValue, Resource, Scope},
     },
 };
@@ -54,8 +52,7 @@ pub fn request(attributes: &BTreeMap<String, String>, file: &PprofMessage) -> Op
 
 /// Whether an answer says that the profile was not taken, and why. It counts profiles, and there is one in a request: none of its samples was.
 pub fn refused(answer: &[u8]) -> Option<(u64, String)> {
-    let partial = ExportResponse::decode(answer).ok()?.partial_success?;
-    (partial.rejected_profiles > 0).then_some((u64::MAX, partial.error_message))
+    otlp::refused(answer).map(|(_, why)| (u64::MAX, why))
 }
 
 /// The dictionary while it is made.
