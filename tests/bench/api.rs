@@ -84,7 +84,7 @@ fn questions(id: &str) -> Vec<(&'static str, String)> {
             "run queue p99",
             query("sched_runqueue_latency_seconds", &format!("{of}&by=&q=0.99&step=1s")),
         ),
-        ("memory", query("memory_use_bytes", &format!("{of}&by=&step=1s"))),
+        ("switches", query("sched_switches_total", &format!("{of}&by=&step=1s"))),
         (
             "heat map",
             format!(
