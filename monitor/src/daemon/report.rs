@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    kernel::memory,
     probe::{self, Probes, own},
     serve::report::{DropReport, MapReport, MemoryReport, ProbesReport, ProgramReport},
 };
@@ -67,7 +68,7 @@ fn report(probes: &Probes) -> ProbesReport {
         drops: drops.collect(),
         maps: maps.map(|m| MapReport { name: m.name.clone(), bytes: Some(m.bytes) }).collect(),
         memory: MemoryReport {
-            rss_bytes: own::resident().map(|resident| resident.bytes),
+            rss_bytes: memory::resident().map(|resident| resident.bytes),
             maps_bytes: Some(own::maps_bytes(probes)),
         },
         unwind: None,

@@ -1,5 +1,7 @@
 //! The daemon's own memory.
 
+use std::fs;
+
 /// The kernel's pages are at least of this size; larger ones hold several of these.
 const PAGE_BYTES: u64 = 4096;
 
@@ -44,4 +46,52 @@ unsafe extern "C" fn unmap(
     }
     // The first object is the program; its libraries are others' as well.
     1
+}
+
+/// Memory of this process that is in RAM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resident {
+    /// All of it, as `ps` and `top` show it: with the program text, and with eBPF maps that are mapped.
+    pub bytes: u64,
+    /// Heap and stacks: what is in no file and no map.
+    pub anonymous_bytes: u64,
+}
+
+/// Resident memory of this process; `None` without procfs.
+pub fn resident() -> Option<Resident> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    // SAFETY: no pointers.
+    let page_bytes = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
+    resident_of(&statm, page_bytes)
+}
+
+/// `size resident shared text lib data dirty`, in pages.
+fn resident_of(statm: &str, page_bytes: u64) -> Option<Resident> {
+    let mut columns = statm.split_ascii_whitespace().skip(1).map(str::parse::<u64>);
+    let (resident, shared) = (columns.next()?.ok()?, columns.next()?.ok()?);
+    Some(Resident {
+        bytes: resident * page_bytes,
+        anonymous_bytes: resident.saturating_sub(shared) * page_bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shared_pages_are_not_anonymous() {
+        let resident = Resident { bytes: 1200 * 4096, anonymous_bytes: 400 * 4096 };
+        assert_eq!(resident_of("5000 1200 800 1 0 900 0\n", 4096), Some(resident));
+        assert_eq!(resident_of("5000 1200", 4096), None);
+    }
+
+    #[test]
+    fn memory_that_is_touched_is_resident() {
+        let before = resident().expect("procfs").anonymous_bytes;
+        let block = vec![1u8; 64 << 20];
+        let after = resident().expect("procfs").anonymous_bytes;
+        assert_eq!(std::hint::black_box(&block)[1 << 20], 1);
+        assert!(after >= before + (32 << 20), "{before} then {after}");
+    }
 }

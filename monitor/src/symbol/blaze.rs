@@ -73,6 +73,7 @@ pub(super) struct Blaze {
     evictions: u64,
     /// Evictions when the symbolizer was made.
     made_at: u64,
+    made: Instant,
     failures: Failures,
 }
 
@@ -86,6 +87,7 @@ impl Blaze {
             clock: 0,
             evictions: 0,
             made_at: 0,
+            made: Instant::now(),
             failures: Failures::default(),
         }
     }
@@ -173,9 +175,15 @@ impl Blaze {
         }
     }
 
-    fn start_over(&mut self) {
+    /// How long ago it began with nothing parsed.
+    pub fn age(&self) -> Duration {
+        self.made.elapsed()
+    }
+
+    /// Begins with nothing parsed.
+    pub fn start_over(&mut self) {
         self.evictions += self.parsed.len() as u64;
-        self.made_at = self.evictions;
+        (self.made_at, self.made) = (self.evictions, Instant::now());
         self.symbolizer = new_symbolizer();
         self.parsed.clear();
     }

@@ -35,14 +35,19 @@ impl<K: Hash + Eq, V: Clone> Generations<K, V> {
     pub fn insert(&mut self, key: K, value: V) {
         self.young.insert(key, value);
         if self.young.len() >= self.half {
-            let dropped = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
-            self.evicted += dropped.len() as u64;
+            self.age();
         }
     }
 
     /// Entries dropped so far to make room.
     pub fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// Forgets what was not asked for since the last time.
+    pub fn age(&mut self) {
+        let dropped = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+        self.evicted += dropped.len() as u64;
     }
 
     /// Forgets the entries for which `keep` is false.
@@ -76,13 +81,18 @@ impl Names {
             return Arc::clone(known);
         }
         if self.known.len() >= self.limit {
-            self.known.retain(|name| Arc::strong_count(name) > 1);
+            self.sweep();
             // Were all of them in use, the next sweep would come with the next name.
             self.limit = NAMES_MAX.max(self.known.len() * 2);
         }
         let name: Arc<str> = name.into();
         self.known.insert(Arc::clone(&name));
         name
+    }
+
+    /// Forgets those that nobody has any more.
+    pub fn sweep(&mut self) {
+        self.known.retain(|name| Arc::strong_count(name) > 1);
     }
 }
 
@@ -116,8 +126,24 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_kept_once() {
+    fn what_is_not_asked_for_between_two_agings_is_forgotten() {
+        let mut cache = Generations::new(100);
+        cache.insert(1, "used");
+        cache.insert(2, "not used");
+        for _ in 0..3 {
+            cache.age();
+            assert_eq!(cache.get(&1), Some("used"));
+        }
+        assert_eq!((cache.get(&2), cache.len(), cache.evicted()), (None, 1, 1));
+    }
+
+    #[test]
+    fn a_name_is_kept_once_and_as_long_as_somebody_has_it() {
         let mut names = Names::new();
-        assert!(Arc::ptr_eq(&names.intern("main"), &names.intern("main")));
+        let main = names.intern("main");
+        assert!(Arc::ptr_eq(&main, &names.intern("main")));
+        names.intern("gone");
+        names.sweep();
+        assert_eq!(names.known.iter().collect::<Vec<_>>(), [&main]);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A file is opened once, when it is first seen, and the open file is what gets symbolized: the name
 //! may be deleted, the mount namespace gone and the process dead by then. The number of open files is
-//! bounded: the least recently used are closed, and opened again while a process still maps them.
+//! bounded: the least recently used are closed, and opened again while a process still maps them. A file
+//! that no process of the last minutes maps is forgotten: one that is deleted takes its disk's space till then.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -124,6 +125,8 @@ struct Table {
     by_key: HashMap<FileKey, Option<Arc<Object>>>,
     ids: u64,
     clock: u64,
+    /// The clock when it was last looked for files to forget.
+    aged: u64,
 }
 
 impl Objects {
@@ -219,6 +222,17 @@ impl Objects {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Forgets files that no snapshot of a process has, if they were not looked into since the last time either.
+    pub fn age(&self) {
+        let mut table = self.table();
+        let Table { aged, clock, .. } = &mut *table;
+        let since = std::mem::replace(aged, *clock);
+        let is_used = |object: &Arc<Object>| {
+            Arc::strong_count(object) > 1 || object.used.load(Ordering::Relaxed) > since
+        };
+        table.by_key.retain(|_, object| object.as_ref().is_some_and(is_used));
+    }
+
     fn keep_bounds(&self, table: &mut Table) {
         if table.by_key.len() > OBJECTS_MAX {
             table.by_key.retain(|_, object| {
@@ -258,4 +272,27 @@ fn debug_file(build_id: &[u8], proc_id: Option<u32>) -> Option<File> {
     let (file, _) = open::regular(&path).ok().or_else(inside)?;
     let found = blazesym::helper::read_elf_build_id(&open::fd_path(&file)).ok().flatten()?;
     (*found == *build_id).then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_nobody_has_is_forgotten_and_closed() {
+        let objects = Objects::new(8);
+        let add = |path: &str| {
+            let (file, key) = open::regular(Path::new(path)).expect("a file");
+            objects.add(file, key, path.into(), None).expect("an ELF")
+        };
+        let kept = add("/usr/bin/env");
+        drop(add("/usr/bin/true"));
+        objects.age();
+        assert_eq!(objects.count(), (2, 2), "new since the last time");
+        objects.age();
+        assert_eq!(objects.count(), (1, 1));
+        drop(kept);
+        objects.age();
+        assert_eq!(objects.count(), (0, 0));
+    }
 }

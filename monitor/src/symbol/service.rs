@@ -336,18 +336,23 @@ fn look_loop(queue: &Receiver<Look>, shared: &Shared) {
 
 fn resolve_loop(queue: &Receiver<Job>, mut resolver: Resolver, tallies: &Mutex<Tallies>) {
     guard();
+    let mut let_go = Instant::now();
     loop {
-        let job = match queue.recv_timeout(LET_GO_EVERY) {
-            Ok(job) => job,
-            Err(RecvTimeoutError::Timeout) => {
-                resolver.let_go(IDLE_FILE);
-                continue;
+        match queue.recv_timeout(LET_GO_EVERY) {
+            Ok(job) => {
+                let frames = resolver.resolve(&job.stacks, job.deadline);
+                tallies.lock().unwrap_or_else(PoisonError::into_inner).resolver =
+                    resolver.counters();
+                (job.reply)(frames);
             }
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let frames = resolver.resolve(&job.stacks, job.deadline);
-        tallies.lock().unwrap_or_else(PoisonError::into_inner).resolver = resolver.counters();
-        (job.reply)(frames);
+        }
+        // By the clock, and not when there is nothing to do: who records again and again leaves no pause.
+        if let_go.elapsed() >= LET_GO_EVERY {
+            let_go = Instant::now();
+            resolver.let_go(IDLE_FILE);
+        }
     }
 }
 
