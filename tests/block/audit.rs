@@ -42,3 +42,47 @@ fn every_request_of_a_disk_is_found_in_the_kernels_account() -> Result<()> {
     }
     Ok(())
 }
+
+/// Bytes that say enough.
+const ENOUGH_BYTES: f64 = (4 << 20) as f64;
+
+#[test]
+fn what_containers_did_is_found_in_the_account_of_their_cgroups() -> Result<()> {
+    let disk = Disk::make()?;
+    disk.fill("file", FILE_BYTES)?;
+    let number = std::fs::read_to_string(format!("/sys/block/{}/dev", disk.name()))?;
+    let daemon = Daemon::start(&ALONE)?;
+    let run = |name: &str, what: &str| {
+        let fixed = ["direct_io", "--seconds", "120", "--file", "/disk/file", what, "100000000"];
+        ContainerOptions::new().bind(&disk.mount(), "/disk").run(name, &fixed)
+    };
+    let users = [run("reader", "--reads")?, run("writer", "--writes")?];
+    for user in &users {
+        // On v1 the kernel counts where there is a limit: one that nothing reaches.
+        if let Ok(cgroup) = user.cgroup_v1("blkio") {
+            let limit = format!("{} {}", number.trim(), u64::MAX >> 1);
+            std::fs::write(cgroup.join("blkio.throttle.write_bps_device"), limit)?;
+        }
+    }
+    for user in &users {
+        let name = "disk_bytes_of_containers";
+        let row = wait_until(user.name(), PATIENCE, || {
+            let report = daemon.get("/api/v1/audit")?;
+            let check = report["checks"].as_array().into_iter().flatten();
+            let check = check.into_iter().find(|check| check["name"] == name);
+            let rows = check.and_then(|check| check["subjects"].as_array()).into_iter().flatten();
+            let row = rows.into_iter().find(|row| row["subject"] == user.id());
+            Ok(row.filter(|row| row["expected"].as_f64() >= Some(ENOUGH_BYTES)).cloned())
+        })?;
+        eprintln!("{}: {row}", user.name());
+        let number = |member: &str| -> Result<f64> {
+            row[member].as_f64().with_context(|| format!("{member} in {row}"))
+        };
+        let (counted, error, expected) =
+            (number("counted")?, number("error")?, number("expected")?);
+        assert!(error.abs() <= 0.001 * expected, "{row}");
+        // The bounds are not so wide that anything fits.
+        assert!((counted - expected).abs() <= 0.2 * expected, "{row}");
+    }
+    Ok(())
+}

@@ -2,8 +2,10 @@
 //!
 //! Contract: the kernel's accounts of the whole machine are read just before and just after ours, so that ours must lie in between. Of a
 //! container's cgroup the files are read once, where its limits are, within milliseconds after ours; the time in between is allowed for.
-//! A round is every [`INTERVAL`] and reads three files and those of at most [`NAMESPACES`] network namespaces.
+//! A round is every [`INTERVAL`] and reads three files, those of some network namespaces, and one of each container that lately used
+//! a disk.
 
+mod disk_use;
 mod namespace;
 
 use std::{
@@ -13,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use disk_use::{DiskUse, UsesBefore};
 use namespace::{Namespace, Namespaces};
 
 use crate::{
@@ -41,6 +44,7 @@ pub(super) struct Auditor {
     namespaces: Namespaces,
     cpu: Growth<Arc<str>>,
     disks: BTreeMap<(Check, String), Growth<OwnerOperation>>,
+    disk_use: DiskUse,
     tcp: BTreeMap<(Check, u64), Growth<Arc<str>>>,
 }
 
@@ -51,6 +55,7 @@ type OwnerOperation = (Arc<str>, &'static str);
 pub(super) struct Before {
     kernel: Kernel,
     namespaces: Vec<Namespace>,
+    disk_use: UsesBefore,
     spent: Duration,
 }
 
@@ -72,6 +77,7 @@ impl Auditor {
             namespaces: Namespaces::default(),
             cpu: Growth::default(),
             disks: BTreeMap::new(),
+            disk_use: DiskUse::new(),
             tcp: BTreeMap::new(),
         }
     }
@@ -87,7 +93,8 @@ impl Auditor {
         self.last = Some(now);
         let namespaces = self.namespaces.now(registry);
         let kernel = self.kernel(&namespaces);
-        Some(Before { kernel, namespaces, spent: start.elapsed() })
+        let disk_use = self.disk_use.begin(registry, &kernel.disks);
+        Some(Before { kernel, namespaces, disk_use, spent: start.elapsed() })
     }
 
     fn kernel(&self, namespaces: &[Namespace]) -> Kernel {
@@ -113,8 +120,16 @@ impl Auditor {
         if let Some(before) = before {
             let after = self.kernel(&before.namespaces);
             self.host(taken, samples, &before, &after);
-            self.disks(taken, samples, &before, &after);
             self.tcp(taken, samples, &before, &after);
+            if samples.iter().any(|sample| sample.metric.name.starts_with("cgscope_block_")) {
+                self.disks(taken, samples, &before, &after);
+                for (owner, counted, least, most) in
+                    self.disk_use.end(before.disk_use, samples, &after.disks)
+                {
+                    let reading = Reading { at: taken, counted, least, most };
+                    self.audit.note(Check::BytesOfContainers, &owner, reading);
+                }
+            }
             spent = before.spent;
         }
         self.audit.end_round(taken, spent + start.elapsed());
@@ -183,9 +198,6 @@ impl Auditor {
     }
 
     fn disks(&mut self, at: KtimeNs, samples: &[Sample], before: &Before, after: &Kernel) {
-        if !samples.iter().any(|sample| sample.metric.name.starts_with("cgscope_block_")) {
-            return;
-        }
         for (name, most) in &after.disks {
             let Some(least) = before.kernel.disks.get(name) else { continue };
             for (check, operations, least, most) in [

@@ -2,7 +2,7 @@
 //!
 //! Contract: each reading is anew and on demand; what is not there is `None` or left out, never 0.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, str::FromStr};
 
 use super::cgroupfs::v1_mount;
 
@@ -19,9 +19,25 @@ pub struct CpuAccounts {
     pub ticks_ns: Option<u64>,
 }
 
+/// The number of a disk: major, minor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiskNumber(pub u32, pub u32);
+
+impl FromStr for DiskNumber {
+    type Err = ();
+
+    /// `254:0`.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (major, minor) = text.split_once(':').ok_or(())?;
+        Ok(Self(major.parse().map_err(drop)?, minor.parse().map_err(drop)?))
+    }
+}
+
 /// Requests that a disk completed, merged ones as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiskAccount {
+    /// Which disk.
+    pub number: DiskNumber,
     /// Reads.
     pub reads: u64,
     /// Their bytes.
@@ -30,6 +46,8 @@ pub struct DiskAccount {
     pub writes: u64,
     /// Their bytes.
     pub written_bytes: u64,
+    /// Requests that it has not completed yet.
+    pub in_flight: u64,
 }
 
 /// TCP in one network namespace.
@@ -79,20 +97,31 @@ pub fn disks() -> BTreeMap<String, DiskAccount> {
     disks
 }
 
-/// `8 0 sda READS MERGED SECTORS MS WRITES MERGED SECTORS MS ...`, partitions among them.
+/// The most bytes that one request of a disk can have; `None` when it is gone.
+pub fn largest_request_bytes(disk: &str) -> Option<u64> {
+    let path = Path::new("/sys/block").join(disk.replace('/', "!")).join("queue/max_sectors_kb");
+    Some(fs::read_to_string(path).ok()?.trim().parse::<u64>().ok()? * 1024)
+}
+
+/// `8 0 sda READS MERGED SECTORS MS WRITES MERGED SECTORS MS IN_FLIGHT ...`, partitions among them.
 fn parse_diskstats(text: &str) -> BTreeMap<String, DiskAccount> {
     let of_line = |line: &str| {
-        let mut columns = line.split_ascii_whitespace().skip(2);
+        let mut columns = line.split_ascii_whitespace();
+        let number = DiskNumber(columns.next()?.parse().ok()?, columns.next()?.parse().ok()?);
         let name = columns.next()?.to_owned();
         let numbers: Vec<u64> = columns.map_while(|column| column.parse().ok()).collect();
-        let &[reads, _, sectors_read, _, writes, _, sectors_written, ..] = &numbers[..] else {
+        let &[reads, _, sectors_read, _, writes, _, sectors_written, _, in_flight, ..] =
+            &numbers[..]
+        else {
             return None;
         };
         let account = DiskAccount {
+            number,
             reads,
             read_bytes: sectors_read * SECTOR_BYTES,
             writes,
             written_bytes: sectors_written * SECTOR_BYTES,
+            in_flight,
         };
         Some((name, account))
     };
@@ -132,8 +161,15 @@ mod tests {
 
     #[test]
     fn disks_in_bytes() {
-        let disks = parse_diskstats(" 254 0 vda 7 1 80 3 5 0 16 9 0 1 2 0 0 0 0 4 5\nnonsense\n");
-        let vda = DiskAccount { reads: 7, read_bytes: 40_960, writes: 5, written_bytes: 8_192 };
+        let disks = parse_diskstats(" 254 0 vda 7 1 80 3 5 0 16 9 2 1 2 0 0 0 0 4 5\nnonsense\n");
+        let vda = DiskAccount {
+            number: "254:0".parse().unwrap(),
+            reads: 7,
+            read_bytes: 40_960,
+            writes: 5,
+            written_bytes: 8_192,
+            in_flight: 2,
+        };
         assert_eq!(disks, BTreeMap::from([("vda".to_owned(), vda)]));
     }
 

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod btf;
 pub mod calls;
 mod cgroup_file;
+pub mod cgroup_io;
 pub mod cgroup_limits;
 pub mod cgroup_members;
 pub mod cgroup_memory;

@@ -105,6 +105,8 @@ pub enum Check {
     Reads,
     /// Writes.
     Writes,
+    /// Bytes that each container read and wrote on all disks against its own cgroup.
+    BytesOfContainers,
     /// Connections accepted, against the counters of each network namespace.
     Accepted,
     /// Segments sent again, against the same.
@@ -113,7 +115,7 @@ pub enum Check {
 
 impl Check {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::CpuOfContainers,
         Self::CpuOfHost,
         Self::CpuByTick,
@@ -121,6 +123,7 @@ impl Check {
         Self::BytesWritten,
         Self::Reads,
         Self::Writes,
+        Self::BytesOfContainers,
         Self::Accepted,
         Self::Retransmitted,
     ];
@@ -135,6 +138,7 @@ impl Check {
             Self::BytesWritten => "disk_bytes_written",
             Self::Reads => "disk_reads",
             Self::Writes => "disk_writes",
+            Self::BytesOfContainers => "disk_bytes_of_containers",
             Self::Accepted => "tcp_accepted",
             Self::Retransmitted => "tcp_retransmitted",
         }
@@ -146,7 +150,9 @@ impl Check {
             Self::CpuOfContainers | Self::CpuOfHost | Self::CpuByTick => {
                 "cgscope_sched_cpu_seconds_total"
             }
-            Self::BytesRead | Self::BytesWritten => "cgscope_block_bytes_total",
+            Self::BytesRead | Self::BytesWritten | Self::BytesOfContainers => {
+                "cgscope_block_bytes_total"
+            }
             Self::Reads | Self::Writes => "cgscope_block_operations_total",
             Self::Accepted => "cgscope_tcp_connections_total",
             Self::Retransmitted => "cgscope_tcp_retransmitted_segments_total",
@@ -160,6 +166,9 @@ impl Check {
             Self::CpuOfHost => "cpuacct.usage of the root",
             Self::CpuByTick => "/proc/stat",
             Self::BytesRead | Self::BytesWritten | Self::Reads | Self::Writes => "/proc/diskstats",
+            Self::BytesOfContainers => {
+                "io.stat or blkio.throttle.io_service_bytes_recursive of each container"
+            }
             Self::Accepted | Self::Retransmitted => "/proc/PID/net/snmp of each network namespace",
         }
     }
@@ -168,7 +177,7 @@ impl Check {
     pub const fn unit(self) -> Unit {
         match self {
             Self::CpuOfContainers | Self::CpuOfHost | Self::CpuByTick => Unit::Seconds,
-            Self::BytesRead | Self::BytesWritten => Unit::Bytes,
+            Self::BytesRead | Self::BytesWritten | Self::BytesOfContainers => Unit::Bytes,
             Self::Reads | Self::Writes | Self::Accepted | Self::Retransmitted => Unit::Count,
         }
     }
