@@ -188,7 +188,7 @@ fn on_switch(
     if previous_tid != 0 {
         if let Some(end_ns) = sched::take_unseen(cpu, previous_tid) {
             // The stack that its kernel half had then is gone.
-            arrive(previous, previous_tid, cpu, |_| end_ns, false);
+            arrive(previous, previous_tid, cpu, Some(end_ns));
         }
         if let Some(wait) = leave(previous, previous_tid, draw) {
             if wait.scale_up != 0 {
@@ -210,7 +210,7 @@ fn on_switch(
     }
     let next_tid = next.tid();
     if next_tid != 0 {
-        arrive(next, next_tid, cpu, |thread| thread.switched_out_ns, true);
+        arrive(next, next_tid, cpu, None);
     }
     0
 }
@@ -231,6 +231,8 @@ fn leave(task: Task<Direct>, tid: u32, draw: &mut WaitDraw) -> Option<&'static m
         draw.untracked += 1;
         return None;
     };
+    // It came back unseen, and the scheduler's program could not tell when.
+    draw.endless += u64::from(wait.is_open != 0);
     wait.since_ns = thread.since_ns;
     wait.state = u32::from(thread.state);
     wait.start_stack = 0;
@@ -293,18 +295,13 @@ fn keep_stack(
     wait.walk_end = end;
 }
 
-/// A thread is put on a CPU, or was. `is_off_cpu` as in [`Sent`].
+/// A thread is put on a CPU; or was unseen, after a wait that ended at `unseen_end_ns`.
 #[inline(always)]
-fn arrive(
-    task: Task<Direct>,
-    tid: u32,
-    cpu: u32,
-    runnable_ns: impl Fn(&Thread) -> u64,
-    is_off_cpu: bool,
-) {
+fn arrive(task: Task<Direct>, tid: u32, cpu: u32, unseen_end_ns: Option<u64>) {
     let Some(thread) = thread::known(tid) else { return };
     if is_wanted(thread, task.tgid()) {
-        end(task, tid, cpu, runnable_ns(thread), is_off_cpu);
+        let runnable_ns = unseen_end_ns.unwrap_or(thread.switched_out_ns);
+        end(task, tid, cpu, runnable_ns, unseen_end_ns.is_none());
     }
 }
 
