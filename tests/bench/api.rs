@@ -1,13 +1,12 @@
 //! How long the daemon takes to answer what an open dashboard asks each second, on a host of many containers.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cgscope_tests::{Daemon, PlainCgroup, wait_until};
+use cgscope_tests::{Daemon, wait_until};
+
+use crate::crowd::Crowd;
 
 const CONTAINERS: usize = 200;
 /// As long as the charts that are asked for.
@@ -17,7 +16,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// Prints the median, p99 and worst of each question.
 pub fn bench(rounds: u32) -> Result<()> {
-    let crowd = Crowd::start()?;
+    let crowd = Crowd::start(CONTAINERS)?;
     let history = tempfile::TempDir::with_prefix_in("history-", cgscope_tests::scratch_dir())?;
     let directory = history.path().to_str().context("a path in UTF-8")?;
     let daemon = Daemon::start(&["--history-dir", directory])?;
@@ -31,7 +30,7 @@ pub fn bench(rounds: u32) -> Result<()> {
     println!("{CONTAINERS} containers, {} s of history, then {rounds} rounds", HISTORY.as_secs());
     sleep(HISTORY);
 
-    let questions = questions(&crowd.id);
+    let questions = questions(&crowd.one());
     let mut took = vec![Vec::new(); questions.len()];
     let mut sizes = vec![0; questions.len()];
     for _ in 0..rounds {
@@ -107,52 +106,4 @@ fn questions(id: &str) -> Vec<(&'static str, String)> {
         ("own cost", "/api/v1/probes".to_owned()),
         ("audit", "/api/v1/audit".to_owned()),
     ]
-}
-
-/// Cgroups named as docker names them, each with a process that wakes ten times a second. Dropping it ends them.
-struct Crowd {
-    parent: PlainCgroup,
-    children: Vec<Child>,
-    /// One of them.
-    id: String,
-}
-
-impl Crowd {
-    fn start() -> Result<Self> {
-        let parent = PlainCgroup::new("crowd")?;
-        let mut crowd = Self { parent, children: Vec::new(), id: String::new() };
-        for number in 0..CONTAINERS {
-            let id = format!("{number:064x}");
-            let directory = crowd.directory(number);
-            fs::create_dir(&directory)
-                .with_context(|| format!("cannot make {}", directory.display()))?;
-            let child = Command::new("perl")
-                .args(["-e", "select(undef, undef, undef, 0.1) while 1"])
-                .stdin(Stdio::null())
-                .spawn()
-                .context("apt install perl")?;
-            let pid = child.id().to_string();
-            crowd.children.push(child);
-            fs::write(directory.join("cgroup.procs"), pid)?;
-            crowd.id = id;
-        }
-        Ok(crowd)
-    }
-
-    fn directory(&self, number: usize) -> PathBuf {
-        self.parent.path().join(format!("docker-{number:064x}.scope"))
-    }
-}
-
-impl Drop for Crowd {
-    fn drop(&mut self) {
-        for child in &mut self.children {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        for number in 0..CONTAINERS {
-            // Where it was not made it cannot be removed.
-            let _ = fs::remove_dir(self.directory(number));
-        }
-    }
 }

@@ -7,7 +7,9 @@
 mod api;
 mod churn;
 mod compare;
+mod crowd;
 mod family;
+mod flamegraph;
 mod load;
 mod memory;
 mod nginx;
@@ -71,7 +73,7 @@ enum Bench {
         #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..))]
         minutes: u64,
     },
-    /// What nginx under wrk loses: requests a second on loopback, without and with the daemon
+    /// What nginx under wrk loses: requests a second on loopback, without, with the daemon, with tools of libbpf-tools
     Nginx(Repetition),
     /// How long the daemon takes to answer what a dashboard asks, with 200 containers
     Api {
@@ -79,8 +81,12 @@ enum Bench {
         #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
         rounds: u32,
     },
+    /// How long a flame graph takes: of the last ten seconds, of a recording, of an hour of the past
+    Flamegraph,
     /// Resident and kernel memory, with and without 100 idle cgroups
     Memory,
+    /// CPU time of a tick and memory, with 1,000 idle and 100 active cgroups
+    Many,
     /// History: samples a second, bytes a sample, bytes written a day, memory, and questions; no load and no root
     Store {
         /// How much history to write at 2,000 series a second
@@ -144,7 +150,9 @@ fn main() -> Result<()> {
         Bench::Churn { minutes } => churn::bench(minutes),
         Bench::Nginx(asked) => nginx::bench(asked.rounds, asked.duration()),
         Bench::Api { rounds } => api::bench(rounds),
+        Bench::Flamegraph => flamegraph::bench(),
         Bench::Memory => memory::bench(),
+        Bench::Many => memory::many(),
     }
 }
 

@@ -3,16 +3,22 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cgscope_tests::bpf::maps_of;
 use cgscope_tests::mounts::cgroup_v2_root;
-use cgscope_tests::truth;
+use cgscope_tests::{Daemon, truth};
 
+use crate::crowd::Crowd;
 use crate::tool::Tool;
 
 const IDLE_CGROUPS: u32 = 100;
+/// A large host: so many cgroups that do nothing, and so many containers that do a little.
+const MANY_IDLE: u32 = 1_000;
+const MANY_ACTIVE: usize = 100;
+/// How long the daemon's CPU time is taken for.
+const TICKS: Duration = Duration::from_secs(30);
 /// Until buffers that grow with use have grown.
 const SETTLING: Duration = Duration::from_secs(10);
 const PARENT_PREFIX: &str = "cgscope-bench-";
@@ -32,14 +38,45 @@ pub fn bench() -> Result<()> {
     Ok(())
 }
 
+/// Measures the daemon on a large host: memory, and what a tick takes of its CPU time.
+pub fn many() -> Result<()> {
+    let _idle = IdleCgroups::make(MANY_IDLE)?;
+    let _active = Crowd::start(MANY_ACTIVE)?;
+    // The default has room for 1,024 cgroups.
+    let daemon = Daemon::start(&["--max-cgroups", "2048"])?;
+    sleep(SETTLING * 2);
+    let cpu_ns = || truth::process_cpu_ns(daemon.pid());
+    let (before, begun) = (cpu_ns()?, Instant::now());
+    sleep(TICKS);
+    let spent_ms = (cpu_ns()? - before) as f64 / 1e6;
+    let a_tick_ms = spent_ms / begun.elapsed().as_secs_f64();
+    println!("{MANY_IDLE} idle and {MANY_ACTIVE} active cgroups, a tick a second");
+    println!("CPU time of the daemon, all threads: {a_tick_ms:.1} ms a tick (goal 10)");
+    let (resident, mapped, kernel) = held(daemon.pid())?;
+    let once = resident - mapped.min(resident) + kernel;
+    println!(
+        "memory: resident {} KiB, of it maps {}, maps {}; all, each page once: {} KiB, {:.1} MB (goal 120)",
+        resident / 1024,
+        mapped / 1024,
+        kernel / 1024,
+        once / 1024,
+        once as f64 / 1e6
+    );
+    Ok(())
+}
+
+/// Resident memory of a process, the part of it that is maps, and maps in the kernel; bytes.
+fn held(pid: u32) -> Result<(u64, u64, u64)> {
+    let kernel = maps_of(pid)?.iter().map(|map| map.bytes_memlock).sum();
+    Ok((truth::resident_bytes(pid)?, mapped_maps_bytes(pid)?, kernel))
+}
+
 fn measure(tool: Tool, idle_cgroups: u32) -> Result<()> {
     let attached = tool.attach()?;
     let pid = attached.pid().context("a tool without a process has no memory")?;
     sleep(SETTLING);
-    let resident = truth::resident_bytes(pid)?;
+    let (resident, mapped, kernel) = held(pid)?;
     let mut maps = maps_of(pid)?;
-    let kernel: u64 = maps.iter().map(|map| map.bytes_memlock).sum();
-    let mapped = mapped_maps_bytes(pid)?;
     println!(
         "{:<10} {:>12} {:>12} {:>12} {:>12} {:>12}",
         tool.name(),

@@ -1,6 +1,7 @@
-//! What a web server loses: requests a second of nginx under wrk on loopback, with the daemon as a user would start it and without.
+//! What a web server loses: requests a second of nginx under wrk on loopback, with the daemon as a user would start it, with tools of
+//! libbpf-tools that do a part of it, and without any.
 //!
-//! Contract: server and client share the CPUs, as they do on one host; which of the two comes first changes from round to round, so
+//! Contract: server and client share the CPUs, as they do on one host; which of them comes first changes from round to round, so
 //! that a drift of the machine is not taken for a loss.
 
 use std::fs;
@@ -9,6 +10,7 @@ use std::process::{Child, Command};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use cgscope_tests::peer::AttachedPeer;
 use cgscope_tests::{Daemon, run_checked, scratch_dir, wait_until};
 use tempfile::TempDir;
 
@@ -18,6 +20,8 @@ const ADDRESS: &str = "127.0.0.1:17078";
 /// What is asked for: a small page.
 const PAGE_BYTES: usize = 1_024;
 const CONNECTIONS: &str = "32";
+/// A part of what the daemon does: waits for a CPU, disks, connections, interrupts.
+const PEERS: [&str; 4] = ["runqlat", "biolatency", "tcplife", "softirqs"];
 /// So long until connections are open and code is warm.
 const WARM_UP: Duration = Duration::from_secs(1);
 
@@ -74,29 +78,52 @@ fn requests(duration: Duration) -> Result<f64> {
     rate.and_then(|rate| rate.trim().parse().ok()).with_context(|| format!("wrk said {said}"))
 }
 
+/// Who watches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Watcher {
+    Nobody,
+    Cgscope,
+    Peers,
+}
+
+impl Watcher {
+    const ALL: [Self; 3] = [Self::Nobody, Self::Cgscope, Self::Peers];
+
+    /// Requests a second meanwhile.
+    fn rate(self, duration: Duration) -> Result<f64> {
+        let _daemon = (self == Self::Cgscope).then(|| Daemon::start(&[])).transpose()?;
+        let peers = if self == Self::Peers { &PEERS[..] } else { &[] };
+        let _peers: Vec<AttachedPeer> =
+            peers.iter().map(|name| AttachedPeer::start(name, &[])).collect::<Result<_>>()?;
+        requests(WARM_UP)?;
+        requests(duration)
+    }
+}
+
 /// Measures and prints.
 pub fn bench(rounds: u32, duration: Duration) -> Result<()> {
     let _server = Server::start()?;
     requests(WARM_UP)?;
-    let mut rates = [Samples::default(), Samples::default()];
-    let mut losses = Samples::default();
-    for round in 0..rounds {
-        let mut of_round = [0.0; 2];
-        for i in 0..2 {
-            let is_on = (round + i) % 2 == 1;
-            let _daemon = is_on.then(|| Daemon::start(&[])).transpose()?;
-            requests(WARM_UP)?;
-            of_round[usize::from(is_on)] = requests(duration)?;
+    let mut rates = Watcher::ALL.map(|_| Samples::default());
+    let mut losses = Watcher::ALL.map(|_| Samples::default());
+    for round in 0..rounds as usize {
+        let mut of_round = Watcher::ALL.map(|_| 0.0);
+        for turn in 0..of_round.len() {
+            let place = (round + turn) % of_round.len();
+            of_round[place] = Watcher::ALL[place].rate(duration)?;
         }
-        let [off, on] = of_round;
-        rates[0].push(off);
-        rates[1].push(on);
-        losses.push(100.0 * (1.0 - on / off));
+        for (place, rate) in of_round.into_iter().enumerate() {
+            rates[place].push(rate);
+            losses[place].push(100.0 * (1.0 - rate / of_round[0]));
+        }
     }
-    let [off, on] = &rates;
+    let [nobody, ..] = &rates;
     println!("nginx, one worker, {CONNECTIONS} connections of wrk on loopback, {PAGE_BYTES} bytes");
-    println!("  without   {} requests/s", off.summary(0));
-    println!("  cgscope   {} requests/s, {} of it", on.summary(0), ratio(on, off));
-    println!("  loss      {} % by round", losses.summary(2));
+    println!("  without   {} requests/s", nobody.summary(0));
+    for (place, name) in [(1, "cgscope".to_owned()), (2, PEERS.join(" + "))] {
+        let rate = &rates[place];
+        println!("  {name}: {} requests/s, {} of it", rate.summary(0), ratio(rate, nobody));
+        println!("  {name}: loss {} % by round", losses[place].summary(2));
+    }
     Ok(())
 }

@@ -176,7 +176,8 @@ fn disk_bytes() -> Result<u64> {
 
 /// Memory of this process that is its own, MiB.
 fn memory_mib() -> f64 {
-    cgscope::probe::own::resident().map_or(0.0, |r| r.anonymous_bytes as f64 / f64::from(1 << 20))
+    cgscope::kernel::memory::resident()
+        .map_or(0.0, |r| r.anonymous_bytes as f64 / f64::from(1 << 20))
 }
 
 fn question(
@@ -233,10 +234,16 @@ pub fn bench(hours: u64) -> Result<()> {
     let a_day = written.disk_bytes as f64 / hours as f64 * 24.0 / 1e9;
     line("written to the disk at 2,000 series", a_day, "GB/day", 1.0, false);
     line("memory that came with it", memory, "MiB", 40.0, false);
-    // A metric of all containers: twice the series of the goal, as they lie together.
+    // A metric of all containers lies together: as many as there are is the least that is read.
     let hour = question(TIME.name, Some("0"), (hours - 1) * HOUR_S, hours * HOUR_S, 1)?;
     let (median, first) = ask_ms(&written.writer, &hour, 100)?;
-    line("100 series x 1 h at 1 s (goal: 50 series)", median, "ms", 5.0, false);
+    println!("  100 series x 1 h at 1 s: {median:.2} ms, with the file opened {first:.2} ms");
+    drop(written);
+
+    println!("1,000 series at 1 s, {hours} h");
+    let written = write(&mut Host::new(50, 0), hours * HOUR_S, 1)?;
+    let (median, first) = ask_ms(&written.writer, &hour, 50)?;
+    line("50 series x 1 h at 1 s", median, "ms", 5.0, false);
     println!("  with the file opened: {first:.2} ms");
     drop(written);
 
