@@ -206,7 +206,15 @@ impl Daemon {
         self.signal(libc::SIGTERM)
     }
 
-    /// Sends it a signal that it survives.
+    /// How it ended; `None` while it runs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// Sends it a signal, and does not wait for what comes of it.
     ///
     /// # Errors
     /// What the kernel says.

@@ -52,6 +52,55 @@ fn a_stack_ring_that_is_too_small_says_so() -> Result<()> {
     Ok(())
 }
 
+/// The stacks of a recording while all CPUs are busy: what was kept, what was lost, and how often the sampler ran.
+fn recorded(
+    daemon: &Daemon,
+    frequency_hz: u32,
+    during: impl FnOnce() -> Result<()>,
+) -> Result<[u64; 3]> {
+    let lost_before = drops_by_probes(daemon, "stack_ring_full")?;
+    let runs_before = runs_of_sampler(daemon)?;
+    let url = daemon.url();
+    let path = format!("/api/v1/flamegraph?duration=5s&frequency={frequency_hz}&format=folded");
+    let recording = std::thread::spawn(move || -> Result<String> {
+        Ok(ureq::get(format!("{url}{path}")).call()?.body_mut().read_to_string()?)
+    });
+    during()?;
+    let drawn = recording.join().ok().context("the recording thread")??;
+    let folded = Folded::parse(&drawn)?;
+    let runs = runs_of_sampler(daemon)? - runs_before;
+    let lost = drops_by_probes(daemon, "stack_ring_full")? - lost_before;
+    assert_eq!(folded.lost(), lost, "the flame graph against /api/v1/probes");
+    Ok([folded.kept(), lost, runs])
+}
+
+/// As it is by itself, and with a reader that does not read for a while.
+#[test]
+fn nothing_is_lost_at_usual_rates_and_a_slow_reader_says_what() -> Result<()> {
+    let daemon = daemon(&["--no-history"])?;
+    let _burners = [0, 1]
+        .map(|cpu| Container::run("burn", &["burn", "--cpu", &cpu.to_string(), "--seconds", "90"]));
+    let _stats = bpf::StatsGuard::enable()?;
+    let [kept, lost, _] = recorded(&daemon, 99, || Ok(()))?;
+    assert!(kept >= 900 && lost == 0, "{kept} kept and {lost} lost at 99 Hz");
+    let [kept, lost, _] = recorded(&daemon, 999, || Ok(()))?;
+    assert!(kept >= 9_000 && lost * 1_000 <= kept, "{kept} kept and {lost} lost at 999 Hz");
+    let [kept, lost, runs] = recorded(&daemon, 4_999, || {
+        std::thread::sleep(Duration::from_secs(1));
+        daemon.tell(libc::SIGSTOP)?;
+        std::thread::sleep(Duration::from_secs(2));
+        daemon.tell(libc::SIGCONT)
+    })?;
+    eprintln!("a reader that stood still for 2 s of 5: {kept} kept, {lost} lost, {runs} samples");
+    assert!(lost > 0, "nothing was lost while nobody read");
+    let accounted = kept + lost;
+    assert!(
+        accounted <= runs && accounted as f64 >= 0.98 * runs as f64,
+        "{kept} kept + {lost} lost = {accounted}, the sampler ran {runs} times on busy CPUs"
+    );
+    Ok(())
+}
+
 /// Threads are lost track of by no one: processes and cgroups come faster than the ring can tell.
 #[test]
 fn an_event_ring_that_is_too_small_loses_no_names() -> Result<()> {

@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -45,13 +46,14 @@ pub struct Http {
 struct State {
     posted: Vec<Posted>,
     reply: Reply,
+    is_holding: bool,
 }
 
 impl Http {
     pub fn start(reply: Reply) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
-        let state = Arc::new(Mutex::new(State { posted: vec![], reply }));
+        let state = Arc::new(Mutex::new(State { posted: vec![], reply, is_holding: false }));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
@@ -72,6 +74,11 @@ impl Http {
         lock(&self.state).reply = reply;
     }
 
+    /// Reads what is posted and answers nothing, until it is told otherwise.
+    pub fn hold(&self, is_holding: bool) {
+        lock(&self.state).is_holding = is_holding;
+    }
+
     /// All that was taken: posted and answered with a status of success.
     pub fn taken(&self) -> Vec<Posted> {
         lock(&self.state).posted.clone()
@@ -85,6 +92,9 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 fn serve(connection: &TcpStream, state: &Mutex<State>) -> Result<()> {
     let mut reader = BufReader::new(connection);
     while let Some(posted) = read(&mut reader)? {
+        while lock(state).is_holding {
+            sleep(Duration::from_millis(5));
+        }
         let reply = {
             let mut state = lock(state);
             if state.reply.status == 200 {

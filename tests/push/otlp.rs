@@ -333,3 +333,49 @@ fn what_is_left_out_is_counted_and_what_waits_is_sent() -> Result<()> {
     ensure!(of_then > 0, "none of {refused_from} to {refused_to}: {ticks:?}");
     Ok(())
 }
+
+/// Has the daemon wait for a receiver that does not answer, until several ticks wait.
+fn held() -> Result<(Http, Daemon)> {
+    let http = Http::start(Reply::ok())?;
+    let daemon = Daemon::start(&["--otlp", &http.url(), "--otlp-interval", "1s"])?;
+    wait_until("a push", PATIENCE, || Ok((!http.taken().is_empty()).then_some(())))?;
+    http.hold(true);
+    let of_a_tick = points(&http.taken()[0])?.len() as f64;
+    wait_until("samples that wait", PATIENCE, || {
+        let waiting = own(&daemon, "cgscope_own_push_waiting")?;
+        Ok((waiting > 2.0 * of_a_tick).then_some(()))
+    })?;
+    Ok((http, daemon))
+}
+
+#[test]
+fn what_waits_at_the_end_is_sent() -> Result<()> {
+    let (http, mut daemon) = held()?;
+    let before = http.taken().len();
+    daemon.tell(libc::SIGTERM)?;
+    http.hold(false);
+    let status = wait_until("the daemon to end", PATIENCE, || daemon.ended())?;
+    ensure!(status.success(), "{status}: {}", daemon.log());
+    let mut ticks: Vec<u64> = vec![];
+    for posted in http.taken() {
+        ticks.extend(points(&posted)?.first().map(|point| point.at_ns));
+    }
+    // One was on its way, and two at least waited.
+    ensure!(ticks.len() >= before + 3, "{before}, then {ticks:?}");
+    let is_gap = |pair: &[u64]| pair[1].saturating_sub(pair[0]) > 1_900_000_000;
+    ensure!(!ticks.windows(2).any(is_gap), "{ticks:?}");
+    ensure!(!daemon.log().contains("to be pushed"), "{}", daemon.log());
+    Ok(())
+}
+
+#[test]
+fn a_receiver_that_does_not_answer_holds_up_no_end_and_what_is_lost_is_told() -> Result<()> {
+    let (_http, mut daemon) = held()?;
+    let begun = Instant::now();
+    let status = daemon.terminate()?;
+    let took = begun.elapsed();
+    ensure!(status.success() && took < Duration::from_secs(5), "{status} after {took:?}");
+    let log = daemon.log();
+    ensure!(log.contains("samples that waited to be pushed by otlp were not"), "{log}");
+    Ok(())
+}
