@@ -41,6 +41,7 @@ use crate::{
         process_subject,
         push::{OtlpPush, ProfilePush, RemoteWrite},
         report::{DoctorReport, ProbesReport},
+        tape::FlightUse,
     },
     store::{History, Live, Snapshot, profiles::Archive},
     symbol::{self, Symbols},
@@ -70,6 +71,7 @@ struct Shared {
     push: Option<RemoteWrite>,
     otlp: Option<OtlpPush>,
     intake: Option<Arc<Intake>>,
+    flight_use: Option<Arc<FlightUse>>,
     profile_push: Option<Arc<ProfilePush>>,
     symbols: Symbols,
     unwinder: Unwinder,
@@ -153,6 +155,9 @@ impl Shared {
         if let Some(intake) = &self.intake {
             intake.collect(&mut samples);
         }
+        if let Some(flight) = &self.flight_use {
+            flight.collect(&mut samples);
+        }
         let tick = Arc::new(Tick { at: WallTimeNs::now(), taken, samples });
         self.live.add_shared(Arc::clone(&tick));
         if let Some(history) = &self.history {
@@ -229,6 +234,10 @@ impl Backend for Engine {
             .map_err(|error| start::thread_failure("keeper of profiles", &error))?;
         // Its last window comes when it ends.
         Ok(Following::new(windows, move || drop(keeper)))
+    }
+
+    fn flight_use(&self) -> Option<Arc<FlightUse>> {
+        self.shared.flight_use.clone()
     }
 
     fn intake(&self) -> Option<Arc<Intake>> {

@@ -8,7 +8,7 @@ use cgscope::{
     kernel::host,
     metric::{Descriptor, Kind, Scope, Unit, reference},
     probe::own,
-    serve::{intake, push},
+    serve::{intake, push, tape},
     store, symbol, unwind,
 };
 use monitor_common::drops::DropReason;
@@ -22,6 +22,7 @@ fn descriptors() -> impl Iterator<Item = &'static Descriptor> {
         store::DESCRIPTORS,
         push::DESCRIPTORS,
         intake::DESCRIPTORS,
+        tape::DESCRIPTORS,
         unwind::DESCRIPTORS,
         symbol::DESCRIPTORS,
         audit::DESCRIPTORS,

@@ -83,6 +83,7 @@ fn help_and_type_are_what_the_reference_says() -> Result<()> {
             "cgscope_files_",
             "cgscope_own_intake_",
             "cgscope_own_audit_",
+            "cgscope_own_flight_",
             "cgscope_own_profiles_",
             "cgscope_own_push_",
         ];

@@ -38,6 +38,14 @@ fn each_tenth_of_a_second_of_the_last_minutes_is_there() -> Result<()> {
     let name = file.to_str().context("a path in UTF-8")?;
     let output = daemon.cli(&["record", "--flight", "-o", name])?;
     ensure!(output.success(), "{output:?}");
+    // What the daemon says it holds is what it gave away, but for the names that a file begins with, and not more than it was given.
+    let (scrape, _) = daemon.next_tick()?;
+    let own = |kind| scrape.sum("cgscope_own_flight_bytes", &[("kind", kind)]);
+    let file_bytes = fs::metadata(&file)?.len() as f64;
+    ensure!(own("limit") == f64::from(16 << 20), "{}", own("limit"));
+    ensure!(own("held") >= 0.5 * file_bytes, "{} of {file_bytes}", own("held"));
+    ensure!(own("held") <= own("limit"), "{}", own("held"));
+    let span_s = scrape.sum("cgscope_own_flight_span_seconds", &[]);
 
     let replay = Daemon::replay(&file)?;
     let first = told(&replay)?;
@@ -45,6 +53,8 @@ fn each_tenth_of_a_second_of_the_last_minutes_is_there() -> Result<()> {
     let ticks = number(&first, "ticks")?;
     ensure!(first["lost_text"] == "", "{first}");
     ensure!(span_ns > 12_000_000_000, "{first}");
+    // It has gone on since.
+    ensure!(span_s * 1e9 >= span_ns as f64 && span_s < span_ns as f64 / 1e9 + 10.0, "{span_s} s");
     // On a busy machine a tick may come late, and then the next comes when it would have come.
     let expected = span_ns / 100_000_000;
     ensure!(ticks > expected * 9 / 10 && ticks <= expected + 2, "{ticks} of {expected}");

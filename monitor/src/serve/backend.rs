@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use super::{
     intake::Intake,
     report::{DoctorReport, ProbesReport},
-    tape::RecordingReport,
+    tape::{FlightUse, RecordingReport},
 };
 use crate::{
     analyze::audit::AuditReport,
@@ -76,6 +76,11 @@ pub trait Backend: Send + Sync + 'static {
     /// [`BackendError::Unsupported`] when none are.
     fn archive(&self) -> Result<Arc<Archive>, BackendError> {
         Err(BackendError::no_profiles())
+    }
+
+    /// How much a flight recorder may hold, and holds; `None` when there is none.
+    fn flight_use(&self) -> Option<Arc<FlightUse>> {
+        None
     }
 
     /// What applications post; `None` when none of that is taken.

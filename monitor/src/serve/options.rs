@@ -56,6 +56,8 @@ pub struct EngineOptions {
     pub otlp: Option<OtlpOptions>,
     /// Where applications post their own measurements; `None` takes none.
     pub intake: Option<IntakeOptions>,
+    /// How many bytes a flight recorder has; `None` for none.
+    pub flight_bytes: Option<usize>,
 }
 
 /// How profiles are kept.
@@ -93,6 +95,7 @@ impl Default for EngineOptions {
             push: None,
             otlp: None,
             intake: None,
+            flight_bytes: None,
         }
     }
 }

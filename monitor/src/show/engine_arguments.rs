@@ -148,6 +148,7 @@ impl EngineArguments {
             push: None,
             otlp: None,
             intake: None,
+            flight_bytes: None,
         }
     }
 }

@@ -49,15 +49,12 @@ pub fn run(engine: Engine, arguments: &RunArguments) -> Result<(), Failure> {
         profiles.push = arguments.push.profiles();
     }
     options.unwind_cache = Some(arguments.state.cache().join("unwind"));
+    options.flight_bytes = arguments.flight.flight_recorder.map(|bytes| bytes as usize);
     let backend = (engine.start)(&options)?;
     let announce = || claim.announce(address).map_err(Failure::from);
     let flights = arguments.flight.directory(&arguments.history, &arguments.state.state_dir);
-    let flight = arguments.flight.flight_recorder;
-    let beside = Beside {
-        frequency_hz: arguments.frequency,
-        socket,
-        flight: flight.map(|bytes| (bytes as usize, FlightDirectory(flights))),
-    };
+    let beside =
+        Beside { frequency_hz: arguments.frequency, socket, flights: FlightDirectory(flights) };
     let served = serve_until_asked(&backend, (listener, address), beside, announce);
     drop(backend);
     drop(claim);
@@ -71,8 +68,8 @@ pub struct Beside {
     pub frequency_hz: u32,
     /// Where applications post.
     pub socket: Option<IntakeSocket>,
-    /// How many bytes a flight recorder has, and where it is written to.
-    pub flight: Option<(usize, FlightDirectory)>,
+    /// Where a flight recorder is written to.
+    pub flights: FlightDirectory,
 }
 
 /// Serves until a signal asks it to end. `announce` is called when it can be asked.
@@ -82,7 +79,7 @@ pub fn serve_until_asked(
     beside: Beside,
     announce: impl FnOnce() -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let Beside { frequency_hz, socket, flight } = beside;
+    let Beside { frequency_hz, socket, flights } = beside;
     let failed =
         |error: io::Error| Failure::new(RUNTIME, format!("cannot start threads: {error}"), "");
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -95,16 +92,12 @@ pub fn serve_until_asked(
     let served = runtime.block_on(async {
         let stop = asked_to_end().map_err(failed)?;
         let write = asked_to_write().map_err(failed)?;
-        let flight = flight.map(|(bytes, directory)| {
-            (Flight::start(Arc::clone(backend), ending.clone(), bytes), directory)
-        });
-        let serving = Serving {
-            bound: Some(address),
-            frequency_hz,
-            flight: flight.as_ref().map(|(flight, _)| flight.clone()),
-        };
+        let flight = backend
+            .flight_use()
+            .map(|used| Flight::start(Arc::clone(backend), ending.clone(), used));
+        let serving = Serving { bound: Some(address), frequency_hz, flight: flight.clone() };
         let router = router(Arc::clone(backend), ending.clone(), serving);
-        tokio::spawn(write_when_asked(write, flight));
+        tokio::spawn(write_when_asked(write, flight, flights));
         announce()?;
         tracing::info!("serving http://{address}");
         if !address.ip().is_loopback() {
@@ -119,15 +112,16 @@ pub fn serve_until_asked(
 }
 
 /// Writes down what the flight recorder holds at each signal.
-async fn write_when_asked(mut signal: Signal, flight: Option<(Flight, FlightDirectory)>) {
+async fn write_when_asked(mut signal: Signal, flight: Option<Flight>, directory: FlightDirectory) {
     while signal.recv().await.is_some() {
-        let Some((flight, directory)) = flight.clone() else {
+        let Some(flight) = &flight else {
             tracing::warn!(
                 "SIGUSR1: there is no flight recorder; start with --flight-recorder 32M"
             );
             continue;
         };
         let Some(frozen) = flight.frozen().await else { return };
+        let directory = directory.clone();
         let write = move || directory.write(&frozen, WallTimeNs::now());
         match tokio::task::spawn_blocking(write).await {
             Ok(Ok(path)) => tracing::info!("the flight recorder is written to {}", path.display()),

@@ -15,7 +15,7 @@ mod told;
 
 pub(super) use file::TapeFile;
 pub(super) use flight::flight;
-pub use flight::{Flight, FlightDirectory, FlightError, Frozen};
+pub use flight::{DESCRIPTORS, Flight, FlightDirectory, FlightError, FlightUse, Frozen};
 pub(super) use record::record;
 pub use record::{DEFAULT_RECORD, MAX_BEFORE, MAX_RECORD};
 pub use replay::Replay;

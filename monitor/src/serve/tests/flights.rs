@@ -16,7 +16,7 @@ use crate::{
     serve::{
         Backend,
         routes::ending,
-        tape::{Flight, Replay},
+        tape::{Flight, FlightUse, Replay},
     },
     store::tape::Tape,
 };
@@ -25,7 +25,8 @@ use crate::{
 async fn flying(server: &Server, max_bytes: usize, last: u64) -> (Flight, watch::Sender<bool>) {
     let (end, ending) = ending();
     let backend: Arc<dyn Backend> = server.fed.clone();
-    let flight = Flight::start(backend, ending, max_bytes);
+    let used = Arc::new(FlightUse::new(max_bytes));
+    let flight = Flight::start(backend, ending, used);
     // It is there when it answers.
     frozen(&flight).await;
     for second in 3..=last {

@@ -4,6 +4,7 @@
 //! measures and stacks all the time; what it forgets is the oldest. What it missed of the time it holds, the file counts.
 
 mod on_disk;
+mod own;
 mod ring;
 
 use std::{sync::Arc, time::Duration};
@@ -17,8 +18,11 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 
-pub use self::on_disk::{FlightDirectory, FlightError};
 use self::ring::{Part, Ring};
+pub use self::{
+    on_disk::{FlightDirectory, FlightError},
+    own::{DESCRIPTORS, FlightUse},
+};
 use super::{
     events::{Event, Events},
     file::TapeFile,
@@ -50,12 +54,12 @@ pub struct Frozen {
 }
 
 impl Flight {
-    /// Starts one in a runtime; it ends with the daemon.
-    pub fn start(backend: Arc<dyn Backend>, ending: Ending, max_bytes: usize) -> Self {
+    /// Starts one in a runtime, of which `used` tells how much it may hold and does; it ends with the daemon.
+    pub fn start(backend: Arc<dyn Backend>, ending: Ending, used: Arc<FlightUse>) -> Self {
         let (sender, requests) = mpsc::channel(1);
         let handle = Handle::current();
         tokio::task::spawn_blocking(move || {
-            Recorder::begin(backend, ending, handle, requests, max_bytes).run();
+            Recorder::begin(backend, ending, handle, requests, used).run();
         });
         Self(sender)
     }
@@ -86,6 +90,7 @@ struct Recorder {
     requests: mpsc::Receiver<oneshot::Sender<Frozen>>,
     sections: Sections,
     ring: Ring,
+    used: Arc<FlightUse>,
     /// Ticks that are in no block yet.
     ticks: Vec<Arc<Tick>>,
     /// What is in the next part besides sections.
@@ -98,7 +103,7 @@ impl Recorder {
         ending: Ending,
         handle: Handle,
         requests: mpsc::Receiver<oneshot::Sender<Frozen>>,
-        max_bytes: usize,
+        used: Arc<FlightUse>,
     ) -> Self {
         let following = backend.follow_profiles(FREQUENCY_HZ);
         if let Err(error) = &following {
@@ -109,7 +114,8 @@ impl Recorder {
             events,
             requests,
             sections: Sections::new(backend, handle, WallTimeNs::now()),
-            ring: Ring::new(max_bytes),
+            ring: Ring::new(used.max_bytes()),
+            used,
             ticks: vec![],
             missed: Part::default(),
         }
@@ -124,7 +130,7 @@ impl Recorder {
                 Event::Window(kind, kept) => {
                     let mut part = std::mem::take(&mut self.missed);
                     self.sections.put_window(&mut part.sections, kind, &kept);
-                    self.ring.push(part);
+                    self.keep(part);
                 }
                 Event::MissedWindows(count) => self.missed.missed_windows += count,
                 Event::Other(Some(asked)) => {
@@ -142,10 +148,16 @@ impl Recorder {
 
     fn close_block(&mut self) {
         let mut part = std::mem::take(&mut self.missed);
+        part.from = self.ticks.first().map(|tick| tick.at);
         let before = self.sections.ticks();
         self.sections.put_block(&mut part.sections, std::mem::take(&mut self.ticks));
         part.ticks = (before, self.sections.ticks() - before);
+        self.keep(part);
+    }
+
+    fn keep(&mut self, part: Part) {
         self.ring.push(part);
+        self.used.note(self.ring.bytes(), self.ring.from());
     }
 
     fn frozen(&mut self) -> Frozen {

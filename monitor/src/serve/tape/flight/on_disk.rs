@@ -15,7 +15,7 @@ const MAX_FILES: usize = 8;
 const ENDING: &str = "flight.cgscope";
 
 /// Where they are written to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct FlightDirectory(pub PathBuf);
 
 /// Why one could not be written.

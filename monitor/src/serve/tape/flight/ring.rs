@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::metric::WallTimeNs;
+
 /// Some sections.
 #[derive(Debug, Default)]
 pub(super) struct Part {
@@ -9,6 +11,8 @@ pub(super) struct Part {
     pub sections: Vec<u8>,
     /// How many ticks were written before those in it, and how many are in it.
     pub ticks: (u64, u64),
+    /// When the first of them was.
+    pub from: Option<WallTimeNs>,
     /// Ticks that were missed while it was made.
     pub missed_ticks: u64,
     /// Windows of stacks that were missed while it was made.
@@ -40,6 +44,16 @@ impl Ring {
         }
     }
 
+    /// How many bytes it takes now.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// When the first tick in it was; `None` if none is.
+    pub fn from(&self) -> Option<WallTimeNs> {
+        self.parts.iter().find_map(|part| part.from)
+    }
+
     /// How many ticks were written before the first that is in it; `None` if none is.
     pub fn first_tick(&self) -> Option<u64> {
         self.parts.iter().find(|part| part.ticks.1 > 0).map(|part| part.ticks.0)
@@ -62,13 +76,14 @@ mod tests {
         for number in 0..10u8 {
             // Every other one is a window of stacks.
             let ticks = if number % 2 == 0 { (u64::from(number) * 5, 10) } else { (0, 0) };
-            ring.push(Part { sections: vec![number; 30], ticks, ..Part::default() });
+            let from = (ticks.1 > 0).then(|| WallTimeNs(u64::from(number)));
+            ring.push(Part { sections: vec![number; 30], ticks, from, ..Part::default() });
         }
         let kept: Vec<u8> = ring.parts().map(|part| part.sections[0]).collect();
         assert_eq!(kept, [7, 8, 9]);
-        assert_eq!(ring.first_tick(), Some(40));
+        assert_eq!((ring.first_tick(), ring.from()), (Some(40), Some(WallTimeNs(8))));
         // More than there is room for at all.
         ring.push(Part { sections: vec![0; 101], ticks: (50, 10), ..Part::default() });
-        assert_eq!((ring.parts().count(), ring.bytes, ring.first_tick()), (0, 0, None));
+        assert_eq!((ring.parts().count(), ring.bytes(), ring.from()), (0, 0, None));
     }
 }
