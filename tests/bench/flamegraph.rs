@@ -36,7 +36,7 @@ pub fn bench() -> Result<()> {
     println!("{CONTAINERS} containers, {} CPUs busy", available_parallelism()?);
     {
         let _busy = Busy::start()?;
-        let daemon = Daemon::start(&["--history-dir", text(&lived)?])?;
+        let daemon = Daemon::start(&["--history-dir", text(&lived)?, "--keep-profiles=19"])?;
         sleep(Duration::from_millis((WINDOWS + 1) * WINDOW_MS));
         let recent = "/api/v1/flamegraph?start=-10s&duration=10s&format=svg";
         print("the last 10 s, as they were kept", &ask(&daemon, recent, 0)?, 300);
@@ -44,14 +44,14 @@ pub fn bench() -> Result<()> {
         print("a recording of 10 s, beyond its length", &ask(&daemon, recorded, WINDOW_MS)?, 300);
     }
     let windows = an_hour_of(&lived, &past)?;
-    let daemon = Daemon::start(&["--history-dir", text(&past)?])?;
+    let daemon = Daemon::start(&["--history-dir", text(&past)?, "--keep-profiles=19"])?;
     let path =
         format!("/api/v1/flamegraph?container={}&start=-55m&duration=55m&format=svg", crowd.one());
     wait_until("the container", Duration::from_secs(10), || {
         Ok((daemon.answer(&path)?.status == 200).then_some(()))
     })?;
     drop(daemon);
-    let daemon = Daemon::start(&["--history-dir", text(&past)?])?;
+    let daemon = Daemon::start(&["--history-dir", text(&past)?, "--keep-profiles=19"])?;
     println!("an hour of {windows} windows");
     let whole = "/api/v1/flamegraph?start=-1h&duration=1h&format=svg";
     print("an hour of one container", &ask(&daemon, &path, 0)?, 300);
