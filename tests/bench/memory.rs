@@ -21,6 +21,8 @@ const MANY_ACTIVE: usize = 100;
 const TICKS: Duration = Duration::from_secs(30);
 /// Until buffers that grow with use have grown.
 const SETTLING: Duration = Duration::from_secs(10);
+/// Until the daemon has as many ticks as it keeps: two minutes of them. After ten seconds it had 20 MiB, and 30 then.
+const FILLING: Duration = Duration::from_secs(130);
 const PARENT_PREFIX: &str = "cgscope-bench-";
 
 /// Measures runqlat and the daemon, without and with idle cgroups, and prints.
@@ -43,8 +45,8 @@ pub fn many() -> Result<()> {
     let _idle = IdleCgroups::make(MANY_IDLE)?;
     let _active = Crowd::start(MANY_ACTIVE)?;
     // The default has room for 1,024 cgroups.
-    let daemon = Daemon::start(&["--max-cgroups", "2048"])?;
-    sleep(SETTLING * 2);
+    let daemon = Daemon::start(&["--max-cgroups", "1200"])?;
+    sleep(FILLING);
     let cpu_ns = || truth::process_cpu_ns(daemon.pid());
     let (before, begun) = (cpu_ns()?, Instant::now());
     sleep(TICKS);
@@ -74,7 +76,7 @@ fn held(pid: u32) -> Result<(u64, u64, u64)> {
 fn measure(tool: Tool, idle_cgroups: u32) -> Result<()> {
     let attached = tool.attach()?;
     let pid = attached.pid().context("a tool without a process has no memory")?;
-    sleep(SETTLING);
+    sleep(if matches!(tool, Tool::Cgscope) { FILLING } else { SETTLING });
     let (resident, mapped, kernel) = held(pid)?;
     let mut maps = maps_of(pid)?;
     println!(

@@ -207,7 +207,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::metric::{Descriptor, Kind, Scope, Unit, WallTimeNs};
+    use crate::metric::{Descriptor, Kind, LabelValues, Scope, Unit, WallTimeNs};
 
     static STATE: Descriptor = descriptor(STATE_SECONDS, Kind::Counter, &["state"]);
     static CPU: Descriptor = descriptor(CPU_SECONDS, Kind::Counter, &[]);
@@ -302,7 +302,7 @@ mod tests {
             waits.record(ns);
             Series {
                 metric: &RUNQUEUE,
-                labels: Box::default(),
+                labels: LabelValues::default(),
                 change: Change::Distribution(Arc::new(waits)),
             }
         };
@@ -326,7 +326,7 @@ mod tests {
             counter(&CPU, &[], 1_500),
             Series {
                 metric: &RUNQUEUE,
-                labels: Box::default(),
+                labels: LabelValues::default(),
                 change: Change::Distribution(Arc::new(waits)),
             },
         ];

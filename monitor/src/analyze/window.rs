@@ -146,7 +146,7 @@ mod tests {
         let samples = values.iter().map(|&(subject, value)| Sample {
             metric: &SWITCHES,
             subject: Subject::Container(subject.into()),
-            labels: Box::default(),
+            labels: LabelValues::default(),
             value: Value::Counter(value),
         });
         Tick {

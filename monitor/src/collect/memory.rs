@@ -26,7 +26,7 @@ use crate::{
     container::{Accounts, Registry, limits::Changes},
     kernel::host::SourceStatus,
     metric::{
-        Descriptor, Sample, Subject, Value,
+        Descriptor, LabelValues, Sample, Subject, Value,
         lanes::{self, Total},
     },
     probe::{Family, Probes},
@@ -118,7 +118,7 @@ impl Memory {
             samples.push(Sample {
                 metric: &HOST_HIT_RATIO,
                 subject: Subject::Host,
-                labels: Box::default(),
+                labels: LabelValues::default(),
                 value: Value::Gauge(ratio),
             });
         }

@@ -7,7 +7,7 @@ use monitor_common::process::SlotProcess;
 use super::Owned;
 use crate::{
     container::Accounts,
-    metric::{Descriptor, Sample, Subject, Value, descriptor},
+    metric::{Descriptor, LabelValues, Sample, Subject, Value, descriptor},
     probe::Probes,
 };
 
@@ -96,7 +96,7 @@ impl Process {
             samples.extend(DESCRIPTORS.iter().zip(totals).map(|(metric, total)| Sample {
                 metric,
                 subject: Subject::Container(owner.clone()),
-                labels: Box::default(),
+                labels: LabelValues::default(),
                 value: Value::Counter(*total),
             }));
         }

@@ -392,11 +392,7 @@ impl Slot {
             if sum == *before {
                 continue;
             }
-            let total = Arc::make_mut(total);
-            for (i, count) in sum.counts.iter().enumerate() {
-                total.counts[i] += u64::from(count.wrapping_sub(before.counts[i]));
-            }
-            total.sum_ns += sum.sum_ns.wrapping_sub(before.sum_ns);
+            Arc::make_mut(total).merge(&Histogram::between(&sum, before));
             *before = sum;
         }
     }

@@ -106,6 +106,6 @@ mod tests {
         let [Some(gained)] = lanes.advance([[now]].into_iter(), |record| record) else {
             panic!("three values were added")
         };
-        assert_eq!((gained.count(), gained.counts[index], gained.sum_ns), (3, 3, 15_000));
+        assert_eq!((gained.count(), gained.count_in(index), gained.sum_ns), (3, 3, 15_000));
     }
 }

@@ -13,8 +13,8 @@ pub enum Subject {
     Container(Arc<str>),
 }
 
-/// Values of the labels of the descriptor, in its order.
-pub type LabelValues = Box<[Cow<'static, str>]>;
+/// Values of the labels of the descriptor, in its order. Most are those of many samples, and of all ticks: see [`super::SharedLabels`].
+pub type LabelValues = Arc<[Cow<'static, str>]>;
 
 /// A measured value, cumulative unless it is a gauge.
 #[derive(Clone, Debug, PartialEq)]

@@ -253,8 +253,7 @@ impl NamedDistribution {
 impl From<&Histogram> for Distribution {
     fn from(histogram: &Histogram) -> Self {
         use monitor_common::bucket;
-        let held = histogram.counts.iter().enumerate().filter(|&(_, &count)| count > 0);
-        let buckets = held.map(|(i, &count)| Bucket {
+        let buckets = histogram.buckets().map(|(i, count)| Bucket {
             ge_ns: bucket::lower_bound_ns(i),
             le_ns: (i < bucket::COUNT - 1).then(|| bucket::upper_bound_ns(i)),
             count,
@@ -294,5 +293,8 @@ pub fn unit_name(unit: Unit) -> &'static str {
 
 fn labels(series: &Series) -> BTreeMap<String, String> {
     let names = series.metric.labels.iter();
-    names.zip(&series.labels).map(|(name, value)| ((*name).to_owned(), value.to_string())).collect()
+    names
+        .zip(series.labels.iter())
+        .map(|(name, value)| ((*name).to_owned(), value.to_string()))
+        .collect()
 }

@@ -105,7 +105,7 @@ fn encode_value(encoder: &mut MetricEncoder<'_>, sample: &Sample) -> fmt::Result
 /// Upper bounds in seconds, each with the values between it and the one before; the last bound is infinite.
 pub(super) fn reduced(histogram: &Histogram) -> Vec<(f64, u64)> {
     let mut counts = [0; EXPOSED_BOUNDS];
-    for (i, &count) in histogram.counts.iter().enumerate().filter(|&(_, &count)| count > 0) {
+    for (i, count) in histogram.buckets() {
         counts[exposed_bound_of(i)] += count;
     }
     let seconds = |bound| {
@@ -158,7 +158,7 @@ pub(super) fn container_labels(container: &Container, take: &mut impl FnMut(&str
 
 /// Hands over each label that is the metric's own, and its value.
 pub(super) fn own_labels(sample: &Sample, names: &Names, take: &mut impl FnMut(&str, &str)) {
-    for (name, value) in sample.metric.labels.iter().zip(&sample.labels) {
+    for (name, value) in sample.metric.labels.iter().zip(sample.labels.iter()) {
         if *name == CULPRIT_ID {
             take("culprit", &names.name(value));
         }

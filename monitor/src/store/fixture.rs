@@ -73,7 +73,7 @@ impl Host {
         }
         let mut push = |metric: &'static Descriptor, of: &dyn Fn(usize) -> Value| {
             for (i, (id, ..)) in self.containers.iter().enumerate() {
-                let labels: Box<[_]> =
+                let labels: Arc<[_]> =
                     if std::ptr::eq(metric, &EVENTS) { ["x".into()].into() } else { [].into() };
                 let subject = Subject::Container(Arc::clone(id));
                 samples.push(Sample { metric, subject, labels, value: of(i) });

@@ -104,12 +104,12 @@ const _: () = assert!(bucket::COUNT <= 256);
 impl Gain {
     /// What came between two states of a distribution; the later one alone if it began anew.
     pub fn between(now: &Histogram, before: Option<&Histogram>) -> Self {
-        let restarted = before.is_none_or(|before| {
-            now.counts.iter().zip(&before.counts).any(|(now, before)| now < before)
-        });
+        let restarted = before
+            .is_none_or(|before| before.buckets().any(|(bucket, n)| now.count_in(bucket) < n));
         let of = |before: &Histogram| {
-            let counts = now.counts.iter().zip(&before.counts).enumerate();
-            counts.filter(|(_, (n, b))| n > b).map(|(i, (n, b))| (i as u8, n - b)).collect()
+            let gained =
+                now.buckets().map(|(bucket, n)| (bucket as u8, n - before.count_in(bucket)));
+            gained.filter(|&(_, n)| n > 0).collect()
         };
         match before {
             Some(before) if !restarted => Self {
@@ -118,8 +118,7 @@ impl Gain {
                 buckets: of(before),
             },
             _ => {
-                let counts = now.counts.iter().enumerate().filter(|&(_, &n)| n > 0);
-                let buckets = counts.map(|(i, &n)| (i as u8, n)).collect();
+                let buckets = now.buckets().map(|(bucket, n)| (bucket as u8, n)).collect();
                 Self { count: 1, sum_ns: now.sum_ns, buckets }
             }
         }
@@ -148,13 +147,8 @@ impl Gain {
 
     /// As a distribution with all its buckets.
     pub fn histogram(&self) -> Histogram {
-        let mut histogram = Histogram { sum_ns: self.sum_ns, ..Histogram::default() };
-        for &(bucket, n) in &self.buckets {
-            if let Some(count) = histogram.counts.get_mut(usize::from(bucket)) {
-                *count += n;
-            }
-        }
-        histogram
+        let buckets = self.buckets.iter().map(|&(bucket, n)| (usize::from(bucket), n));
+        Histogram::of(buckets, self.sum_ns)
     }
 }
 

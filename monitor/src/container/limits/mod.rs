@@ -26,7 +26,7 @@ use crate::{
         cpus,
         host::SourceStatus,
     },
-    metric::{Descriptor, Kind, KtimeNs, Sample, Subject, Value},
+    metric::{Descriptor, Kind, KtimeNs, LabelValues, Sample, Subject, Value},
 };
 
 /// How old the limits of a container that does something may become.
@@ -135,7 +135,7 @@ fn settings(limits: &CgroupLimits) -> [Limit; 5] {
 impl Reading {
     fn show(&self, subject: &Subject, samples: &mut Vec<Sample>) {
         let mut push = |metric: &'static Descriptor, value| {
-            let labels = Box::default();
+            let labels = LabelValues::default();
             samples.push(Sample { metric, subject: subject.clone(), labels, value });
         };
         let had_quota = self.limits.quota_ns.is_some() || self.usage.periods > Some(0);

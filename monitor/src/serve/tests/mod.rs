@@ -47,7 +47,8 @@ use crate::{
         ids::{Tgid, Tid},
     },
     metric::{
-        Descriptor, Histogram, Kind, KtimeNs, Sample, Scope, Subject, Tick, Unit, Value, WallTimeNs,
+        Descriptor, Histogram, Kind, KtimeNs, LabelValues, Sample, Scope, Subject, Tick, Unit,
+        Value, WallTimeNs,
     },
     profile::Profile,
     store::Live,
@@ -139,12 +140,12 @@ pub fn tick(second: u64) -> Tick {
     }
     for subject in [of(WEB), process] {
         let value = Value::Distribution(Arc::new(waits.clone()));
-        samples.push(Sample { metric: &RUNQUEUE, subject, labels: Box::default(), value });
+        samples.push(Sample { metric: &RUNQUEUE, subject, labels: LabelValues::default(), value });
     }
     samples.push(Sample {
         metric: &THREADS,
         subject: Subject::Host,
-        labels: Box::default(),
+        labels: LabelValues::default(),
         value: Value::Gauge(17.0),
     });
     Tick { at: WallTimeNs(second * ns), taken: KtimeNs(second * ns), samples }

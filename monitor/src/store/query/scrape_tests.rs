@@ -141,7 +141,7 @@ fn distributions_are_buckets_with_the_bounds_of_the_exposition() {
         let bound = &series.labels[BOUND];
         let bound_ns =
             if bound == "+Inf" { f64::INFINITY } else { bound.parse::<f64>().unwrap() * 1e9 };
-        let below = truth.counts.iter().enumerate().filter(|(i, _)| {
+        let below = truth.buckets().filter(|(i, _)| {
             monitor_common::bucket::upper_bound_ns(*i) as f64 <= bound_ns * 1.000_001
         });
         let below: u64 = below.map(|(_, n)| n).sum();

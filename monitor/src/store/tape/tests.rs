@@ -278,7 +278,7 @@ fn any_value() -> impl Strategy<Value = Value> {
         prop::collection::vec(any::<u64>(), 0..5).prop_map(|values| {
             let mut histogram = Histogram::default();
             for value in values {
-                histogram.counts[(value % 190) as usize] = value;
+                histogram.change(|counts| counts[(value % 190) as usize] = value);
                 histogram.sum_ns = value;
             }
             Value::Distribution(Arc::new(histogram))

@@ -195,7 +195,7 @@ impl Table {
             },
         );
         put_u64(&mut row, sample.labels.len() as u64);
-        for label in &sample.labels {
+        for label in sample.labels.iter() {
             put_u64(&mut row, self.texts.place(label));
         }
         self.rows.push(row);
@@ -311,13 +311,9 @@ fn put_value(out: &mut Vec<u8>, last: Option<&mut Value>, now: &Value) {
 }
 
 fn put_histogram(out: &mut Vec<u8>, last: &Histogram, now: &Histogram) {
-    let changed: Vec<(usize, u64)> = now
-        .counts
-        .iter()
-        .zip(&last.counts)
-        .enumerate()
-        .filter(|(_, (now, last))| now != last)
-        .map(|(i, (now, last))| (i, now.wrapping_sub(*last)))
+    let changed: Vec<(usize, u64)> = (0..bucket::COUNT)
+        .map(|i| (i, now.count_in(i).wrapping_sub(last.count_in(i))))
+        .filter(|&(_, difference)| difference != 0)
         .collect();
     put_u64(out, changed.len() as u64);
     put_signed(out, now.sum_ns.wrapping_sub(last.sum_ns));
@@ -343,14 +339,17 @@ fn read_value(reader: &mut Reader<'_>, last: &mut Value) -> Result<(), Damaged> 
             }
             let histogram = Arc::make_mut(histogram);
             histogram.sum_ns = histogram.sum_ns.wrapping_add(sum_ns);
-            let mut next = 0usize;
-            for _ in 0..count.min(bucket::COUNT as u64) {
-                let gap = usize::try_from(reader.u64()?).map_err(|_| Damaged)?;
-                let i = next.checked_add(gap).ok_or(Damaged)?;
-                let bucket = histogram.counts.get_mut(i).ok_or(Damaged)?;
-                *bucket = bucket.wrapping_add(signed(reader)?);
-                next = i + 1;
-            }
+            histogram.change(|counts| {
+                let mut next = 0usize;
+                for _ in 0..count.min(bucket::COUNT as u64) {
+                    let gap = usize::try_from(reader.u64()?).map_err(|_| Damaged)?;
+                    let i = next.checked_add(gap).ok_or(Damaged)?;
+                    let bucket = counts.get_mut(i).ok_or(Damaged)?;
+                    *bucket = bucket.wrapping_add(signed(reader)?);
+                    next = i + 1;
+                }
+                Ok(())
+            })?;
         }
     }
     Ok(())
