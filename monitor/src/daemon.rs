@@ -159,7 +159,7 @@ impl Shared {
         if let Some(flight) = &self.flight_use {
             flight.collect(&mut samples);
         }
-        // Ticks are kept for minutes: 120 of a host with 100 busy containers and 4,295 series took 113 MB as they were made.
+        // Ticks are kept for two minutes: as they were made, one of a host with 100 busy containers and 4,295 series took 0.94 MB.
         self.labels.lock().unwrap_or_else(PoisonError::into_inner).share(&mut samples);
         samples.shrink_to_fit();
         let tick = Arc::new(Tick { at: WallTimeNs::now(), taken, samples });

@@ -2,8 +2,8 @@
 //!
 //! Contract: the kernel's accounts of the whole machine are read just before and just after ours, so that ours must lie in between. Of a
 //! container's cgroup the files are read once, where its limits are, within milliseconds after ours; the time in between is allowed for.
-//! A round is every [`INTERVAL`] and reads three files, those of some network namespaces, and one of each container that lately used
-//! a disk.
+//! A round is every [`INTERVAL`] and reads three files, those of some network namespaces, and one of some containers, in
+//! turns.
 
 mod disk_use;
 mod namespace;
