@@ -14,9 +14,10 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use self::cargo_test::{Counts, Run, run_tests};
-use crate::{build, command, fmt, lint, node, setup, tidy, web, workspace};
+use crate::{build, command, fmt, lint, node, setup, tidy, web};
 
 mod cargo_test;
+mod suites;
 
 /// What to run.
 #[derive(clap::Args)]
@@ -60,14 +61,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             heading("end-to-end tests: left out, because of --quick");
         } else {
             let filter: Vec<String> = arguments.filter.iter().cloned().collect();
-            let mut tests = end_to_end_tests(&filter);
-            let mut again = end_to_end_tests(&["--exact".to_owned()]);
-            // Those in a browser are steered by Node.
-            tally.step("node", || {
-                node::provide(&mut tests)?;
-                node::provide(&mut again)
-            });
-            tally.measured_tests("end-to-end tests", &mut tests, &mut again);
+            tally.end_to_end("end-to-end tests that ask", Ok(suites::asking(&filter)));
+            tally.end_to_end("end-to-end tests that measure", suites::measuring(&filter));
         }
     }
     tally.close()
@@ -79,17 +74,6 @@ fn unit_tests(arguments: &Arguments) -> Command {
         .args(["test", "--release", "--no-fail-fast", "--workspace"])
         .args(["--exclude", "monitor-ebpf", "--exclude", "cgscope-tests", "--"])
         .args(&arguments.filter);
-    cargo
-}
-
-fn end_to_end_tests(filter: &[String]) -> Command {
-    let mut cargo = command::cargo();
-    cargo
-        .env("CGSCOPE_BIN", workspace::binary())
-        .args(["test", "--release", "--no-fail-fast", "--package", "cgscope-tests", "--"])
-        // They load the machine and measure it: one at a time.
-        .arg("--test-threads=1")
-        .args(filter);
     cargo
 }
 
@@ -169,6 +153,21 @@ impl Tally {
     fn tests_shown_on(&mut self, terminal: &mut dyn Write, name: &str, command: &mut Command) {
         let outcome = run_tests(command, terminal);
         self.take(name, outcome);
+    }
+
+    /// Runs end-to-end tests, and what failed in them once more.
+    fn end_to_end(&mut self, name: &str, tests: Result<Command>) {
+        let commands = tests.and_then(|mut tests| {
+            let mut again = suites::exactly();
+            // Those in a browser are steered by Node.
+            node::provide(&mut tests)?;
+            node::provide(&mut again)?;
+            Ok((tests, again))
+        });
+        match commands {
+            Ok((mut tests, mut again)) => self.measured_tests(name, &mut tests, &mut again),
+            Err(error) => self.take(name, Err(error)),
+        }
     }
 
     /// Runs a `cargo test`, and what failed in it once more: `again` is given the names.
