@@ -17,8 +17,8 @@ use crate::bpf::maps_of;
 use crate::paths::workspace_root;
 use crate::{Daemon, run_captured};
 
-/// What is known of a process that has ended is kept for 60 s.
-pub const SETTLING: Duration = Duration::from_secs(75);
+/// What is known of a process that has ended is kept for 60 s, and what is measured each second for two minutes.
+pub const SETTLING: Duration = Duration::from_secs(135);
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
