@@ -6,6 +6,7 @@
 //! turns.
 
 mod disk_use;
+mod family;
 mod namespace;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 };
 
 use disk_use::{DiskUse, UsesBefore};
+use family::Families;
 use namespace::{Namespace, Namespaces};
 
 use crate::{
@@ -155,17 +157,13 @@ impl Auditor {
         let ours = by_owner(samples, CPU, &[]);
         let threads = threads(samples);
         let living = registry.living();
-        let paths: BTreeMap<&str, &str> =
-            living.iter().map(|one| (one.cgroup.as_str(), one.id.as_str())).collect();
-        let path_of: HashMap<&str, &str> = paths.iter().map(|(path, id)| (*id, *path)).collect();
+        let families = Families::of(&living);
+        let path_of: HashMap<&str, &str> =
+            living.iter().map(|one| (one.id.as_str(), one.cgroup.as_str())).collect();
         for (owner, used) in used {
             let Some(path) = path_of.get(&**owner) else { continue };
-            let (first, end) = (format!("{path}/"), format!("{path}0"));
-            let inside = paths.range(first.as_str()..end.as_str());
-            let family: Vec<&str> =
-                std::iter::once(&**owner).chain(inside.map(|(_, id)| *id)).collect();
             let sum = |of: &HashMap<&str, u64>| -> u64 {
-                family.iter().filter_map(|id| of.get(id)).sum()
+                families.members(path).filter_map(|id| of.get(id)).sum()
             };
             let at_once = sum(&threads).clamp(1, self.cpus);
             let since_ns = used.at.since(taken).as_nanos() as u64;

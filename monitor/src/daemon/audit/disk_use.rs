@@ -9,15 +9,18 @@ use std::{
     sync::Arc,
 };
 
+use super::{by_owner, family::Families};
 use crate::{
     container::Registry,
     kernel::{
         accounts::{self, DiskAccount, DiskNumber},
         cgroup_io::{IoAccount, IoFiles},
     },
-    metric::{Sample, Subject, Value},
+    metric::Sample,
 };
 
+/// Ours.
+const METRIC: &str = "cgscope_block_bytes_total";
 /// Of how many containers the files are read in a round: of more, in turns.
 const CONTAINERS: usize = 64;
 
@@ -32,7 +35,11 @@ pub(super) struct DiskUse {
 }
 
 /// What the kernel said before ours was read.
-pub(super) struct UsesBefore(Vec<Use>);
+pub(super) struct UsesBefore {
+    uses: Vec<Use>,
+    /// By disk, the most bytes that it had not done yet.
+    pending: HashMap<DiskNumber, u64>,
+}
 
 struct Use {
     owner: Arc<str>,
@@ -40,9 +47,10 @@ struct Use {
     /// It, and who is inside it: the kernel's account is of all of them.
     family: Vec<Arc<str>>,
     disks: BTreeMap<DiskNumber, IoAccount>,
-    /// By disk, the most bytes that it had not done yet.
-    pending: HashMap<DiskNumber, u64>,
 }
+
+/// Our count of a disk's bytes, by owner: those read and those written.
+type Counts<'a> = [HashMap<&'a str, u64>; 2];
 
 impl DiskUse {
     pub fn new() -> Self {
@@ -56,11 +64,9 @@ impl DiskUse {
         disks: &BTreeMap<String, DiskAccount>,
     ) -> UsesBefore {
         let living = registry.living();
-        let by_path: BTreeMap<&str, &str> =
-            living.iter().map(|one| (one.cgroup.as_str(), one.id.as_str())).collect();
+        let families = Families::of(&living);
         let by_id: HashSet<&str> = living.iter().map(|one| one.id.as_str()).collect();
         self.lead.retain(|(owner, _), _| by_id.contains(&**owner));
-        let pending = pending_bytes(disks);
         let mut containers: Vec<_> =
             living.iter().filter(|one| one.runtime.is_container()).collect();
         containers.sort_by_key(|one| one.id.as_str());
@@ -70,17 +76,14 @@ impl DiskUse {
         let turn = containers.into_iter().skip(self.turn).take(CONTAINERS);
         self.turn += CONTAINERS;
         let uses = turn.filter_map(|one| {
-            let (first, end) = (format!("{}/", one.cgroup), format!("{}0", one.cgroup));
-            let inside = by_path.range(first.as_str()..end.as_str()).map(|(_, id)| *id);
             Some(Use {
                 owner: one.id.as_str().into(),
                 cgroup: one.cgroup.clone(),
-                family: std::iter::once(one.id.as_str()).chain(inside).map(Arc::from).collect(),
+                family: families.members(&one.cgroup).map(Arc::from).collect(),
                 disks: self.files.account(&one.cgroup)?,
-                pending: pending.clone(),
             })
         });
-        UsesBefore(uses.collect())
+        UsesBefore { uses: uses.collect(), pending: pending_bytes(disks) }
     }
 
     /// To be called just after ours, `samples`, was read: whose bytes, ours, and the least and the most that the kernel's account was then.
@@ -90,29 +93,35 @@ impl DiskUse {
         samples: &[Sample],
         disks: &BTreeMap<String, DiskAccount>,
     ) -> Vec<(Arc<str>, u64, u64, u64)> {
-        let ours = bytes_by_owner(samples);
-        let found = before.0.into_iter().filter_map(|one| self.compare(one, &ours, disks));
-        found.collect()
+        let of_disk = |name: &String| {
+            ["read", "write"].map(|operation| by_owner(samples, METRIC, &[name, operation]))
+        };
+        let ours: Vec<(DiskNumber, Counts<'_>)> =
+            disks.iter().map(|(name, disk)| (disk.number, of_disk(name))).collect();
+        let UsesBefore { uses, pending } = before;
+        uses.into_iter().filter_map(|one| self.compare(one, &ours, &pending)).collect()
     }
 
     fn compare(
         &mut self,
         before: Use,
-        ours: &HashMap<Arc<str>, HashMap<Arc<str>, u64>>,
-        disks: &BTreeMap<String, DiskAccount>,
+        ours: &[(DiskNumber, Counts<'_>)],
+        pending: &HashMap<DiskNumber, u64>,
     ) -> Option<(Arc<str>, u64, u64, u64)> {
         let after = self.files.account(&before.cgroup)?;
         let (mut counted, mut least, mut most) = (0, 0, 0);
-        for (name, number) in disks.iter().map(|(name, disk)| (name, disk.number)) {
-            let (Some(then), Some(now)) = (before.disks.get(&number), after.get(&number)) else {
+        for (number, ours) in ours {
+            let (Some(then), Some(now)) = (before.disks.get(number), after.get(number)) else {
                 continue;
             };
-            let of_one = |owner: &Arc<str>| ours.get(owner)?.get(name.as_str()).copied();
-            let ours: u64 = before.family.iter().filter_map(of_one).sum();
+            let of_one = |by_owner: &HashMap<&str, u64>| -> u64 {
+                before.family.iter().filter_map(|id| by_owner.get(&**id)).sum()
+            };
+            let ours: u64 = ours.iter().map(of_one).sum();
             let kernel = now.read_bytes + now.written_bytes;
-            let lead = self.lead.entry((Arc::clone(&before.owner), number));
+            let lead = self.lead.entry((Arc::clone(&before.owner), *number));
             counted += ours.wrapping_add(*lead.or_insert(kernel.wrapping_sub(ours)));
-            let pending = before.pending.get(&number).copied().unwrap_or(0);
+            let pending = pending.get(number).copied().unwrap_or(0);
             least += (then.read_bytes + then.written_bytes).saturating_sub(pending);
             most += kernel;
         }
@@ -128,21 +137,4 @@ fn pending_bytes(disks: &BTreeMap<String, DiskAccount>) -> HashMap<DiskNumber, u
         (disk.number, disk.in_flight * bytes)
     };
     busy.map(of_one).collect()
-}
-
-/// Bytes read and written, by owner and disk.
-fn bytes_by_owner(samples: &[Sample]) -> HashMap<Arc<str>, HashMap<Arc<str>, u64>> {
-    let mut all: HashMap<Arc<str>, HashMap<Arc<str>, u64>> = HashMap::new();
-    for sample in samples.iter().filter(|s| s.metric.name == "cgscope_block_bytes_total") {
-        let (Subject::Container(owner), Value::Counter(bytes)) = (&sample.subject, &sample.value)
-        else {
-            continue;
-        };
-        let [device, operation] = &*sample.labels else { continue };
-        if matches!(&**operation, "read" | "write") {
-            let by_disk = all.entry(Arc::clone(owner)).or_default();
-            *by_disk.entry(Arc::from(&**device)).or_default() += bytes;
-        }
-    }
-    all
 }
