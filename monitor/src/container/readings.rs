@@ -38,7 +38,8 @@ pub struct Readings<T> {
 #[derive(Debug)]
 struct Reading<T> {
     at: Instant,
-    value: T,
+    /// `None` where there was nothing to be read.
+    value: Option<T>,
 }
 
 impl<T> Default for Readings<T> {
@@ -89,11 +90,12 @@ impl<T> Readings<T> {
         for container in due {
             let id = container.id.as_str();
             self.active.remove(id);
-            let before = self.last.remove(id).map(|reading| reading.value);
-            if let Some(value) = read(&container, before) {
+            let before = self.last.remove(id).and_then(|reading| reading.value);
+            let value = read(&container, before);
+            if value.is_some() {
                 self.read_at = Some(KtimeNs::now());
-                self.last.insert(id.into(), Reading { at: now, value });
             }
+            self.last.insert(id.into(), Reading { at: now, value });
         }
     }
 
@@ -110,7 +112,7 @@ impl<T> Readings<T> {
 
     /// Whose was read, and what.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &T)> {
-        self.last.iter().map(|(owner, reading)| (owner, &reading.value))
+        self.last.iter().filter_map(|(owner, reading)| Some((owner, reading.value.as_ref()?)))
     }
 }
 
@@ -193,5 +195,9 @@ mod tests {
         assert_eq!(readings.iter().count(), 1);
         readings.collect(&registry, start + 2 * INTERVAL, |_, _| None);
         assert_eq!(readings.iter().count(), 0, "without files there is nothing to say");
+        readings.note_active(&"c1".into());
+        let soon = start + 2 * INTERVAL + TURN;
+        assert!(read_at(&mut readings, &registry, soon).is_empty(), "not more often than others");
+        assert_eq!(read_at(&mut readings, &registry, soon + TURN), ["c1"]);
     }
 }

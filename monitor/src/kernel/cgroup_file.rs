@@ -4,7 +4,8 @@
 //! not known.
 
 use std::{
-    fs,
+    fs::{self, File},
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -37,9 +38,16 @@ pub(super) fn below_root(cgroup: &str) -> Option<&str> {
     (!relative.is_empty() && !relative.split('/').any(|part| part == "..")).then_some(relative)
 }
 
-/// The text of a file.
+/// The text of a file. The kernel makes it at the first read and hands it over whole where there is room: neither is the file's size
+/// asked for, nor its end looked for.
 pub(super) fn read(directory: &Path, name: &str) -> Option<String> {
-    fs::read_to_string(directory.join(name)).ok()
+    let path = directory.join(name);
+    let mut text = [0; 8192];
+    let length = File::open(&path).and_then(|mut file| file.read(&mut text)).ok()?;
+    if length == text.len() {
+        return fs::read_to_string(path).ok();
+    }
+    String::from_utf8(text[..length].to_vec()).ok()
 }
 
 /// A file that holds a number alone; `None` for `max`.

@@ -126,7 +126,9 @@ impl LimitFiles {
                 field(&events, "max")
             });
         }
-        self.is_in(cgroup).contains(&true).then_some(usage)
+        // It was there if any of its files was: most have one, and need not be looked for.
+        let is_there = usage != CgroupUse::default() || self.is_in(cgroup).contains(&true);
+        is_there.then_some(usage)
     }
 
     fn cpu_use(&self, relative: &str) -> Option<CpuUse> {

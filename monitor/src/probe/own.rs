@@ -90,6 +90,9 @@ pub fn collect(probes: &Probes, samples: &mut Vec<Sample>) {
     if let Some(ns) = cpu_ns() {
         push(&CPU, None, Value::Counter(ns));
     }
+    if !probes.were_timed() {
+        return;
+    }
     for cost in probes.costs().into_iter().filter(|cost| cost.calls > 0) {
         let program = Some(Cow::Owned(cost.name));
         push(&PROGRAM_CALLS, program.clone(), Value::Counter(cost.calls));
