@@ -32,7 +32,7 @@ use crate::{
         host::{Host, SourceStatus},
         ids::Tgid,
     },
-    metric::{Descriptor, KtimeNs, Scope, SharedLabels, Tick, WallTimeNs},
+    metric::{Descriptor, KtimeNs, Scope, Tick, WallTimeNs},
     probe::{self, Event},
     profile::Profile,
     serve::{
@@ -75,7 +75,6 @@ struct Shared {
     profile_push: Option<Arc<ProfilePush>>,
     symbols: Symbols,
     unwinder: Unwinder,
-    labels: Mutex<SharedLabels>,
     costs: Mutex<report::Costs>,
     options: crate::serve::EngineOptions,
     is_ending: AtomicBool,
@@ -159,10 +158,11 @@ impl Shared {
         if let Some(flight) = &self.flight_use {
             flight.collect(&mut samples);
         }
-        // Ticks are kept for two minutes: as they were made, one of a host with 100 busy containers and 4,295 series took 0.94 MB.
-        self.labels.lock().unwrap_or_else(PoisonError::into_inner).share(&mut samples);
-        samples.shrink_to_fit();
-        let tick = Arc::new(Tick { at: WallTimeNs::now(), taken, samples });
+        let at = WallTimeNs::now();
+        let tick = Arc::new(match self.live.latest() {
+            Some(before) => Tick::after(&before, at, taken, samples),
+            None => Tick::new(at, taken, samples),
+        });
         self.live.add_shared(Arc::clone(&tick));
         if let Some(history) = &self.history {
             history.record(tick);

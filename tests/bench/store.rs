@@ -101,11 +101,11 @@ impl Host {
             }
             self.latencies[container] = Arc::new(values);
         }
-        Tick {
-            at: WallTimeNs((START_MS + second * 1_000) * 1_000_000),
-            taken: KtimeNs((1_000 + second) * 1_000_000_000),
-            samples: self.samples(),
-        }
+        Tick::new(
+            WallTimeNs((START_MS + second * 1_000) * 1_000_000),
+            KtimeNs((1_000 + second) * 1_000_000_000),
+            self.samples(),
+        )
     }
 
     fn samples(&self) -> Vec<Sample> {
@@ -147,7 +147,7 @@ fn write(host: &mut Host, seconds: u64, every_s: u64) -> Result<Written> {
     let disk_before = disk_bytes()?;
     for second in (0..seconds).step_by(every_s as usize) {
         let tick = host.tick(second);
-        samples += tick.samples.len() as u64;
+        samples += tick.len() as u64;
         let before = cpu_now_s();
         writer.record(&tick);
         cpu_s += cpu_now_s() - before;

@@ -69,15 +69,14 @@ impl Window {
 
     fn of_some(first: &Tick, last: &Tick, is_wanted: impl Fn(&Subject) -> bool) -> Self {
         let mut before: HashMap<_, _> = first
-            .samples
-            .iter()
-            .filter(|sample| is_wanted(&sample.subject))
-            .map(|s| ((s.metric.name, &s.subject, &s.labels), &s.value))
+            .samples()
+            .filter(|sample| is_wanted(sample.subject))
+            .map(|s| ((s.metric.name, s.subject, s.labels), s.value))
             .collect();
         let mut subjects: BTreeMap<Subject, SubjectWindow> = BTreeMap::new();
-        for sample in last.samples.iter().filter(|sample| is_wanted(&sample.subject)) {
-            let earlier = before.remove(&(sample.metric.name, &sample.subject, &sample.labels));
-            let change = match (&sample.value, earlier) {
+        for sample in last.samples().filter(|sample| is_wanted(sample.subject)) {
+            let earlier = before.remove(&(sample.metric.name, sample.subject, sample.labels));
+            let change = match (sample.value, earlier) {
                 (&Value::Counter(total), Some(&Value::Counter(start))) => {
                     Change::Counter { total, increase: total.saturating_sub(start) }
                 }
@@ -149,11 +148,8 @@ mod tests {
             labels: LabelValues::default(),
             value: Value::Counter(value),
         });
-        Tick {
-            at: WallTimeNs(second),
-            taken: KtimeNs(second * 1_000_000_000),
-            samples: samples.collect(),
-        }
+        let taken = KtimeNs(second * 1_000_000_000);
+        Tick::new(WallTimeNs(second), taken, samples.collect())
     }
 
     #[test]

@@ -96,7 +96,6 @@ pub fn start(options: &EngineOptions) -> Result<Arc<dyn Backend>, BackendError> 
         profile_push: profile_push.clone(),
         symbols: symbols.clone(),
         unwinder: unwinder.clone(),
-        labels: Mutex::default(),
         costs: Mutex::new(Costs::default()),
         options: options.clone(),
         is_ending: AtomicBool::new(false),

@@ -6,16 +6,16 @@
 mod bounds;
 mod descriptor;
 mod histogram;
-mod labels;
 pub mod lanes;
 pub mod reference;
 mod sample;
+mod tick;
 mod time;
 
 pub use bounds::{EXPOSED_BOUNDS, exposed_bound_of, exposed_bounds_ns};
 pub(crate) use descriptor::descriptor;
 pub use descriptor::{Descriptor, Kind, Scope, Unit};
 pub use histogram::{Histogram, add_lane};
-pub use labels::SharedLabels;
-pub use sample::{LabelValues, Sample, Subject, Tick, Value};
+pub use sample::{LabelValues, Sample, SampleRef, Subject, Value};
+pub use tick::Tick;
 pub use time::{KtimeNs, WallTimeNs};

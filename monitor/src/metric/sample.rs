@@ -1,8 +1,8 @@
-//! One measurement, and all measurements of one instant.
+//! One measurement.
 
 use std::{borrow::Cow, sync::Arc};
 
-use super::{Descriptor, Histogram, KtimeNs, WallTimeNs};
+use super::{Descriptor, Histogram};
 
 /// Whom a sample is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,7 +13,7 @@ pub enum Subject {
     Container(Arc<str>),
 }
 
-/// Values of the labels of the descriptor, in its order. Most are those of many samples, and of all ticks: see [`super::SharedLabels`].
+/// Values of the labels of the descriptor, in its order.
 pub type LabelValues = Arc<[Cow<'static, str>]>;
 
 /// A measured value, cumulative unless it is a gauge.
@@ -27,7 +27,7 @@ pub enum Value {
     Distribution(Arc<Histogram>),
 }
 
-/// One measurement.
+/// One measurement, as it is taken.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// What was measured.
@@ -40,13 +40,27 @@ pub struct Sample {
     pub value: Value,
 }
 
-/// All measurements of one instant, in the order of their subjects within a metric.
-#[derive(Clone, Debug)]
-pub struct Tick {
-    /// When, for people.
-    pub at: WallTimeNs,
-    /// When, for differences.
-    pub taken: KtimeNs,
-    /// The measurements.
-    pub samples: Vec<Sample>,
+/// One measurement of a [`super::Tick`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleRef<'a> {
+    /// What was measured.
+    pub metric: &'static Descriptor,
+    /// For whom.
+    pub subject: &'a Subject,
+    /// Values of `metric.labels`.
+    pub labels: &'a LabelValues,
+    /// The measurement.
+    pub value: &'a Value,
+}
+
+impl SampleRef<'_> {
+    /// The same by itself.
+    pub fn to_sample(self) -> Sample {
+        Sample {
+            metric: self.metric,
+            subject: self.subject.clone(),
+            labels: self.labels.clone(),
+            value: self.value.clone(),
+        }
+    }
 }

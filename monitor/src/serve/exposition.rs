@@ -23,7 +23,7 @@ use super::{
 use crate::{
     container::Container,
     metric::{
-        Descriptor, EXPOSED_BOUNDS, Histogram, Kind, Sample, Subject, Tick, Unit, Value,
+        Descriptor, EXPOSED_BOUNDS, Histogram, Kind, SampleRef, Subject, Tick, Unit, Value,
         exposed_bound_of, exposed_bounds_ns,
     },
 };
@@ -52,8 +52,8 @@ impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // A family's series follow each other, in whatever order they were collected.
         let mut place_of = HashMap::new();
-        let mut families: Vec<(&Descriptor, Vec<(&Sample, Labels<'_>)>)> = vec![];
-        for sample in &self.tick.samples {
+        let mut families: Vec<(&Descriptor, Vec<(SampleRef<'_>, Labels<'_>)>)> = vec![];
+        for sample in self.tick.samples() {
             let Some(labels) = Labels::of(sample, &self.names) else { continue };
             let place = *place_of.entry(sample.metric.name).or_insert(families.len());
             match families.get_mut(place) {
@@ -67,7 +67,7 @@ impl Collector for Scrape {
             let mut family =
                 encoder.encode_descriptor(name, &help(metric), None, metric_type(metric.kind))?;
             for (sample, labels) in &series {
-                encode_value(&mut family.encode_family(labels)?, sample)?;
+                encode_value(&mut family.encode_family(labels)?, *sample)?;
             }
         }
         Ok(())
@@ -87,9 +87,9 @@ fn help(metric: &Descriptor) -> String {
     metric.help.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-fn encode_value(encoder: &mut MetricEncoder<'_>, sample: &Sample) -> fmt::Result {
+fn encode_value(encoder: &mut MetricEncoder<'_>, sample: SampleRef<'_>) -> fmt::Result {
     let exposed = |value: f64| in_unit(sample.metric.unit, value);
-    match &sample.value {
+    match sample.value {
         Value::Counter(total) => {
             encoder.encode_counter::<NoLabelSet, _, f64>(&exposed(*total as f64), None)
         }
@@ -117,7 +117,7 @@ pub(super) fn reduced(histogram: &Histogram) -> Vec<(f64, u64)> {
 /// The labels of one series.
 pub(super) struct Labels<'a> {
     container: Option<&'a Container>,
-    sample: &'a Sample,
+    sample: SampleRef<'a>,
     names: &'a Names,
 }
 
@@ -126,8 +126,8 @@ const CULPRIT_ID: &str = "culprit_id";
 
 impl<'a> Labels<'a> {
     /// `None` for what has no place in the exposition: processes, and what has no name any more.
-    pub(super) fn of(sample: &'a Sample, names: &'a Names) -> Option<Self> {
-        match &sample.subject {
+    pub(super) fn of(sample: SampleRef<'a>, names: &'a Names) -> Option<Self> {
+        match sample.subject {
             Subject::Host => Some(Self { container: None, sample, names }),
             Subject::Container(id) if is_process(id) => None,
             Subject::Container(id) => {
@@ -157,7 +157,7 @@ pub(super) fn container_labels(container: &Container, take: &mut impl FnMut(&str
 }
 
 /// Hands over each label that is the metric's own, and its value.
-pub(super) fn own_labels(sample: &Sample, names: &Names, take: &mut impl FnMut(&str, &str)) {
+pub(super) fn own_labels(sample: SampleRef<'_>, names: &Names, take: &mut impl FnMut(&str, &str)) {
     for (name, value) in sample.metric.labels.iter().zip(sample.labels.iter()) {
         if *name == CULPRIT_ID {
             take("culprit", &names.name(value));

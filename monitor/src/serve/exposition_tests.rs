@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    metric::{KtimeNs, Unit, WallTimeNs},
+    metric::{KtimeNs, Sample, Unit, WallTimeNs},
     serve::tests::{DB, WEB, descriptor, registry, tick},
 };
 
@@ -48,7 +48,7 @@ fn label_values_are_escaped() {
         labels: vec!["a\\b\"c\nd".into()].into(),
         value: Value::Counter(1),
     };
-    let tick = Tick { at: WallTimeNs(0), taken: KtimeNs(0), samples: vec![sample] };
+    let tick = Tick::new(WallTimeNs(0), KtimeNs(0), vec![sample]);
     assert_eq!(
         lines(&exposed(tick), "cgscope_test_total"),
         [r#"cgscope_test_total{path="a\\b\"c\nd"} 1.0"#]

@@ -101,7 +101,7 @@ pub async fn metadata(State(served): State<Served>, fields: Fields) -> Reply<All
     let limit = fields.limit()?;
     let wanted = fields.get("metric");
     let latest = served.backend.live().latest();
-    let samples = latest.iter().flat_map(|tick| &tick.samples);
+    let samples = latest.iter().flat_map(|tick| tick.samples());
     let mut all = AllMetadata::new();
     for metric in samples.map(|sample| sample.metric) {
         if wanted.is_some_and(|wanted| wanted != metric.name) {

@@ -122,7 +122,7 @@ pub async fn from_now(
         let mut last_seen = None;
         loop {
             let tick = next(live, &mut added).await;
-            let is_there = tick.samples.iter().any(|sample| sample.subject == *subject);
+            let is_there = tick.samples().any(|sample| sample.subject == subject);
             let is_over = tick.taken.since(first.taken) >= least(duration) || is_gone();
             if is_there {
                 last_seen = Some(tick);
@@ -164,7 +164,7 @@ mod tests {
 
     fn tick(ms: u64) -> Tick {
         let taken = KtimeNs(ms * 1_000_000);
-        Tick { at: WallTimeNs(0), taken, samples: vec![] }
+        Tick::new(WallTimeNs(0), taken, vec![])
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use super::{
     id::{GROUP_SERIES, GroupId, SeriesId, code},
     point::Gain,
 };
-use crate::metric::{Descriptor, Histogram, Kind, LabelValues, Sample, Subject, Tick, Value};
+use crate::metric::{Descriptor, Histogram, Kind, LabelValues, SampleRef, Subject, Tick, Value};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
@@ -44,7 +44,7 @@ struct Entry {
 }
 
 /// Looks a series up among those stored earlier.
-pub type Find<'a> = &'a mut dyn FnMut(&Sample) -> Option<SeriesId>;
+pub type Find<'a> = &'a mut dyn FnMut(SampleRef<'_>) -> Option<SeriesId>;
 
 /// A tick in the order of its series.
 #[derive(Debug, Default)]
@@ -109,13 +109,12 @@ impl Dictionary {
 
     /// Sorts a tick. Subjects that begin with `skipped` are left out.
     pub fn sort(&mut self, tick: &Tick, skipped: Option<&str>, find: Find<'_>) -> Sorted {
-        let mut sorted =
-            Sorted { measured: Vec::with_capacity(tick.samples.len()), ..Sorted::default() };
+        let mut sorted = Sorted { measured: Vec::with_capacity(tick.len()), ..Sorted::default() };
         let is_first = self.ticks == 0;
         self.ticks += 1;
         let mut previous: Option<usize> = None;
-        for sample in &tick.samples {
-            if let (Subject::Container(id), Some(skipped)) = (&sample.subject, skipped)
+        for sample in tick.samples() {
+            if let (Subject::Container(id), Some(skipped)) = (sample.subject, skipped)
                 && id.starts_with(skipped)
             {
                 continue;
@@ -137,11 +136,15 @@ impl Dictionary {
             }
             previous = Some(at);
             let entry = &mut self.entries[at];
+            // What is the same memory need not be compared in the next tick.
+            if !Arc::ptr_eq(&entry.labels, sample.labels) {
+                entry.labels = Arc::clone(sample.labels);
+            }
             // The same series twice in a tick is a fault of the collector; the second is left out.
             if std::mem::replace(&mut entry.seen, self.ticks) == self.ticks {
                 continue;
             }
-            if let Some(measured) = entry.measure(&sample.value) {
+            if let Some(measured) = entry.measure(sample.value) {
                 sorted.measured.push((entry.id, measured));
             }
         }
@@ -167,7 +170,7 @@ impl Dictionary {
     /// The entry of a sample that did not come where it was expected.
     fn place(
         &mut self,
-        sample: &Sample,
+        sample: SampleRef<'_>,
         is_first: bool,
         find: Find<'_>,
         new: &mut Vec<SeriesRow>,
@@ -233,12 +236,12 @@ impl Dictionary {
 }
 
 impl Entry {
-    fn is_of(&self, sample: &Sample) -> bool {
-        let same_subject = match (&self.subject, &sample.subject) {
+    fn is_of(&self, sample: SampleRef<'_>) -> bool {
+        let same_subject = match (&self.subject, sample.subject) {
             (Subject::Container(a), Subject::Container(b)) => Arc::ptr_eq(a, b) || a == b,
             (a, b) => a == b,
         };
-        std::ptr::eq(self.metric, sample.metric) && same_subject && self.labels == sample.labels
+        std::ptr::eq(self.metric, sample.metric) && same_subject && self.labels == *sample.labels
     }
 
     fn key(&self) -> Key {
@@ -274,13 +277,13 @@ impl Entry {
 }
 
 /// What is stored of the series of a sample.
-fn row(id: SeriesId, sample: &Sample) -> SeriesRow {
+fn row(id: SeriesId, sample: SampleRef<'_>) -> SeriesRow {
     SeriesRow {
         id,
         metric: sample.metric.name.to_owned(),
         unit: sample.metric.unit,
         label_names: sample.metric.labels.iter().map(|&label| label.to_owned()).collect(),
-        subject: subject_text(&sample.subject).to_owned(),
+        subject: subject_text(sample.subject).to_owned(),
         labels: sample.labels.iter().map(|label| label.clone().into_owned()).collect(),
     }
 }

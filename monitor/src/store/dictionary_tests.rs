@@ -1,6 +1,7 @@
 //! Births, deaths and order of series.
 
 use super::*;
+use crate::metric::Sample;
 use crate::store::fixture::{Did, EVENTS, Host};
 
 fn sort(dictionary: &mut Dictionary, tick: &Tick) -> Sorted {
@@ -48,16 +49,20 @@ fn the_order_of_a_tick_does_not_matter() {
     let mut host = Host::new(5);
     sort(&mut dictionary, &host.tick(0, 1_000, &[]));
     let all: Vec<Did> = (1..=5).map(did).collect();
-    let mut tick = host.tick(1, 1_000, &all);
-    tick.samples.reverse();
-    tick.samples.remove(3);
+    let change = |tick: Tick, change: fn(&mut Vec<Sample>)| {
+        let mut samples = tick.samples().map(SampleRef::to_sample).collect();
+        change(&mut samples);
+        Tick::new(tick.at, tick.taken, samples)
+    };
+    let tick = change(host.tick(1, 1_000, &all), |samples| {
+        samples.reverse();
+        samples.remove(3);
+    });
     let sorted = sort(&mut dictionary, &tick);
     assert!(sorted.measured.is_sorted_by_key(|(id, _)| *id));
     assert_eq!(growth(&dictionary, &sorted), [(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]);
     // One that comes twice counts once.
-    let mut tick = host.tick(2, 1_000, &all);
-    let twice = tick.samples[0].clone();
-    tick.samples.push(twice);
+    let tick = change(host.tick(2, 1_000, &all), |samples| samples.push(samples[0].clone()));
     assert_eq!(sort(&mut dictionary, &tick).measured.len(), 15);
 }
 
@@ -90,9 +95,9 @@ fn the_gone_are_forgotten_and_found_again() {
     dictionary.forget_older_than(3);
     assert_eq!(dictionary.len(), 3);
     host.containers.push(gone);
-    let mut find = |sample: &Sample| {
+    let mut find = |sample: SampleRef<'_>| {
         let is = |row: &&SeriesRow| {
-            row.metric == sample.metric.name && row.subject == subject_text(&sample.subject)
+            row.metric == sample.metric.name && row.subject == subject_text(sample.subject)
         };
         first.new.iter().find(is).map(|row| row.id)
     };

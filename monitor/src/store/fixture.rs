@@ -82,11 +82,8 @@ impl Host {
         push(&EVENTS, &|i| Value::Counter(self.containers[i].1));
         push(&LEVEL, &|i| Value::Gauge(f64::from(did.get(i).map_or(0, |did| did.level))));
         push(&LATENCY, &|i| Value::Distribution(Arc::clone(&self.containers[i].2)));
-        Tick {
-            at: WallTimeNs(at_ms * 1_000_000),
-            taken: KtimeNs(self.taken_ms * 1_000_000),
-            samples,
-        }
+        let taken = KtimeNs(self.taken_ms * 1_000_000);
+        Tick::new(WallTimeNs(at_ms * 1_000_000), taken, samples)
     }
 
     /// The totals of a kernel half that was loaded anew.

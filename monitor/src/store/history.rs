@@ -57,7 +57,7 @@ impl History {
         if let Err(TrySendError::Full(tick) | TrySendError::Disconnected(tick)) =
             queue.try_send(tick)
         {
-            self.shared.counts.refuse(Refusal::QueueFull, tick.samples.len() as u64);
+            self.shared.counts.refuse(Refusal::QueueFull, tick.len() as u64);
         }
     }
 

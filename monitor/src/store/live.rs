@@ -105,7 +105,7 @@ mod tests {
     use crate::metric::WallTimeNs;
 
     fn tick(second: u64) -> Tick {
-        Tick { at: WallTimeNs(second), taken: KtimeNs(second * 1_000_000_000), samples: vec![] }
+        Tick::new(WallTimeNs(second), KtimeNs(second * 1_000_000_000), vec![])
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub use files::{database_path, journal_path};
 use rusqlite::Connection;
 
 use super::{
-    database::{self, Named, StoreError, json},
+    database::{self, Named, SeriesRow, StoreError, json},
     dictionary::{Dictionary, subject_text},
     frame::{Frame, Instant},
     id::SeriesId,
@@ -27,7 +27,7 @@ use super::{
     shared::{Refusal, Shared, State},
     tier::{SEAL_MS, STEP_MS},
 };
-use crate::metric::{KtimeNs, Sample, Tick, WallTimeNs};
+use crate::metric::{KtimeNs, SampleRef, Tick, WallTimeNs};
 
 /// Ticks that come sooner after the last are left out: tier 0 is seconds, and counters lose nothing by it.
 pub const LEAST_BETWEEN: Duration = Duration::from_millis(STEP_MS[0] - 50);
@@ -125,11 +125,14 @@ impl Writer {
         // Before the tick is sorted: an old piece must not have series that came after it.
         self.seal_if_due(instant.at_ms, tick.taken);
         let connection = self.files.as_ref().map(|files| &files.connection);
-        let mut find = |sample: &Sample| find(connection?, sample);
+        let mut find = |sample: SampleRef<'_>| find(connection?, sample);
         let sorted = self.dictionary.sort(tick, self.options.skipped_prefix, &mut find);
         self.shared.counts.refuse(Refusal::SeriesLimit, sorted.refused);
         self.shared.counts.series.store(self.dictionary.len() as u64, Ordering::Relaxed);
-        if self.recorded.is_multiple_of(NAMES_EVERY) || !sorted.new.is_empty() {
+        let is_nameless = |row: &SeriesRow| !self.named.contains_key(&row.subject);
+        if self.recorded.is_multiple_of(NAMES_EVERY)
+            || sorted.new.iter().any(|row| !row.subject.is_empty() && is_nameless(row))
+        {
             self.look_at_names();
         }
         self.recorded += 1;
@@ -333,11 +336,11 @@ impl Writer {
     }
 }
 
-fn find(connection: &Connection, sample: &Sample) -> Option<SeriesId> {
+fn find(connection: &Connection, sample: SampleRef<'_>) -> Option<SeriesId> {
     let metric = sample.metric;
     let names = json(metric.labels);
     let key = (metric.name, metric.kind, metric.unit, names.as_str());
     // An error here is one when the series is stored as well, and handled there.
-    database::find_series(connection, key, subject_text(&sample.subject), &json(&sample.labels))
+    database::find_series(connection, key, subject_text(sample.subject), &json(sample.labels))
         .ok()?
 }

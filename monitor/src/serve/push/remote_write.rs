@@ -110,7 +110,10 @@ impl Last {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::tests::{registry, tick};
+    use crate::{
+        metric::SampleRef,
+        serve::tests::{registry, tick},
+    };
 
     fn decoded(request: &Request) -> WriteRequest {
         let bytes = snap::raw::Decoder::new().decompress_vec(&request.body).unwrap();
@@ -123,10 +126,10 @@ mod tests {
         let names = Names::of(&registry(&directory));
         let mut last = Last::default();
         let [first] = &last.requests(&tick(4), &names, &[])[..] else { panic!("one request") };
-        let mut fewer = tick(5);
-        let gone = fewer.samples.len();
-        fewer.samples.retain(|sample| !sample.metric.name.contains("cpu"));
-        assert!(fewer.samples.len() < gone);
+        let all = tick(5);
+        let stays = all.samples().filter(|sample| !sample.metric.name.contains("cpu"));
+        let fewer = Tick::new(all.at, all.taken, stays.map(SampleRef::to_sample).collect());
+        assert!(fewer.len() < all.len());
         let [second] = &last.requests(&fewer, &names, &[])[..] else { panic!("one request") };
         let (first, second) = (decoded(first), decoded(second));
         assert_eq!(first.timeseries.len(), second.timeseries.len());

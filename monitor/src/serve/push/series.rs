@@ -17,7 +17,7 @@ pub fn series_of(tick: &Tick, names: &Names, added: &[(String, String)]) -> Vec<
     let timestamp = (tick.at.0 / 1_000_000) as i64;
     let bounds = bounds();
     let mut all = vec![];
-    for sample in &tick.samples {
+    for sample in tick.samples() {
         let Some(of_sample) = Labels::of(sample, names) else { continue };
         let mut labels = vec![];
         of_sample.each(&mut |name, value| labels.push((name.to_owned(), value.to_owned())));
@@ -34,7 +34,7 @@ pub fn series_of(tick: &Tick, names: &Names, added: &[(String, String)]) -> Vec<
             all.push(TimeSeries { labels, samples: vec![Point { value, timestamp }] });
         };
         let (name, unit) = (sample.metric.name, sample.metric.unit);
-        match &sample.value {
+        match sample.value {
             Value::Counter(total) => push(name.to_owned(), None, in_unit(unit, *total as f64)),
             Value::Gauge(value) => push(name.to_owned(), None, in_unit(unit, *value)),
             Value::Distribution(histogram) => {

@@ -148,7 +148,7 @@ pub fn tick(second: u64) -> Tick {
         labels: LabelValues::default(),
         value: Value::Gauge(17.0),
     });
-    Tick { at: WallTimeNs(second * ns), taken: KtimeNs(second * ns), samples }
+    Tick::new(WallTimeNs(second * ns), KtimeNs(second * ns), samples)
 }
 
 /// An engine whose ticks the test writes.

@@ -12,7 +12,9 @@ use super::{
     section::{pack, unpack},
 };
 use crate::{
-    metric::{Histogram, Kind, KtimeNs, LabelValues, Sample, Subject, Tick, Value, WallTimeNs},
+    metric::{
+        Histogram, Kind, KtimeNs, LabelValues, Sample, SampleRef, Subject, Tick, Value, WallTimeNs,
+    },
     store::{
         bytes::{Damaged, Reader, put_bytes, put_u64},
         id::{code, kind_of},
@@ -55,8 +57,7 @@ pub fn encode(ticks: &[Arc<Tick>], first: u64, numbers: &mut Numbers) -> Vec<u8>
         before = (tick.at.0, tick.taken.0);
         let mut expected = 0;
         let places: Vec<usize> = tick
-            .samples
-            .iter()
+            .samples()
             .map(|sample| {
                 let place = table.place(sample, expected, numbers);
                 expected = place + 1;
@@ -64,8 +65,8 @@ pub fn encode(ticks: &[Arc<Tick>], first: u64, numbers: &mut Numbers) -> Vec<u8>
             })
             .collect();
         put_runs(&mut body, &places);
-        for (place, sample) in places.into_iter().zip(&tick.samples) {
-            put_value(&mut body, table.last.get_mut(place), &sample.value);
+        for (place, sample) in places.into_iter().zip(tick.samples()) {
+            put_value(&mut body, table.last.get_mut(place), sample.value);
         }
     }
     let mut out = vec![];
@@ -120,7 +121,11 @@ pub fn decode(bytes: &[u8], metrics: &Metrics) -> Result<Block, Damaged> {
                 value: series.last.clone(),
             });
         }
-        block.ticks.push(Tick { at: WallTimeNs(before.0), taken: KtimeNs(before.1), samples });
+        let (at, taken) = (WallTimeNs(before.0), KtimeNs(before.1));
+        block.ticks.push(match block.ticks.last() {
+            Some(before) => Tick::after(before, at, taken, samples),
+            None => Tick::new(at, taken, samples),
+        });
     }
     if reader.is_empty() { Ok(block) } else { Err(Damaged) }
 }
@@ -171,11 +176,11 @@ struct Table {
 
 impl Table {
     /// The place of a sample's series, which is `expected` while nothing is born or dies.
-    fn place(&mut self, sample: &Sample, expected: usize, numbers: &mut Numbers) -> usize {
+    fn place(&mut self, sample: SampleRef<'_>, expected: usize, numbers: &mut Numbers) -> usize {
         let metric = numbers.of(sample.metric);
-        let kind = code(kind_of_value(&sample.value));
+        let kind = code(kind_of_value(sample.value));
         let is_it = |key: &Key| {
-            key.0 == metric && key.1 == kind && key.2 == sample.subject && key.3 == sample.labels
+            key.0 == metric && key.1 == kind && key.2 == *sample.subject && key.3 == *sample.labels
         };
         if self.keys.get(expected).is_some_and(is_it) {
             return expected;
@@ -189,7 +194,7 @@ impl Table {
         put_u64(&mut row, kind.into());
         put_u64(
             &mut row,
-            match &sample.subject {
+            match sample.subject {
                 Subject::Host => 0,
                 Subject::Container(id) => self.texts.place(id) + 1,
             },
@@ -199,7 +204,7 @@ impl Table {
             put_u64(&mut row, self.texts.place(label));
         }
         self.rows.push(row);
-        self.last.push(nothing(kind_of_value(&sample.value)));
+        self.last.push(nothing(kind_of_value(sample.value)));
         self.keys.push(key.clone());
         self.places.insert(key, self.keys.len() - 1);
         self.keys.len() - 1

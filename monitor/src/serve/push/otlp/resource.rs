@@ -11,7 +11,7 @@ use super::message::{
 };
 use crate::{
     container::Container,
-    metric::{Descriptor, Sample, Subject, Tick, Unit, Value},
+    metric::{Descriptor, SampleRef, Subject, Tick, Unit, Value},
     serve::{
         api::in_unit,
         exposition::{own_labels, reduced},
@@ -32,16 +32,16 @@ pub fn resources_of(
     names: &Names,
     added: &[(String, String)],
 ) -> Vec<ResourceMetrics> {
-    let mut subjects: Vec<(&Subject, Vec<&Sample>)> = vec![];
+    let mut subjects: Vec<(&Subject, Vec<SampleRef<'_>>)> = vec![];
     let mut places: HashMap<&Subject, usize> = HashMap::new();
-    for sample in &tick.samples {
-        let place = *places.entry(&sample.subject).or_insert(subjects.len());
+    for sample in tick.samples() {
+        let place = *places.entry(sample.subject).or_insert(subjects.len());
         match subjects.get_mut(place) {
-            None => subjects.push((&sample.subject, vec![sample])),
+            None => subjects.push((sample.subject, vec![sample])),
             Some((_, samples)) => samples.push(sample),
         }
     }
-    let resource = |(subject, samples): (&Subject, Vec<&Sample>)| {
+    let resource = |(subject, samples): (&Subject, Vec<SampleRef<'_>>)| {
         let container = match subject {
             Subject::Host => None,
             Subject::Container(id) if is_process(id) => return None,
@@ -111,10 +111,10 @@ pub fn of_container(container: &Container) -> impl Iterator<Item = (&'static str
     all.into_iter().filter_map(|(name, value)| Some((name, value?)))
 }
 
-fn metrics(samples: &[&Sample], names: &Names, time_unix_nano: u64) -> Vec<Metric> {
+fn metrics(samples: &[SampleRef<'_>], names: &Names, time_unix_nano: u64) -> Vec<Metric> {
     let mut metrics: Vec<Metric> = vec![];
     let mut places: HashMap<&str, usize> = HashMap::new();
-    for sample in samples {
+    for &sample in samples {
         let place = *places.entry(sample.metric.name).or_insert(metrics.len());
         if place == metrics.len() {
             metrics.push(Metric {
@@ -129,11 +129,11 @@ fn metrics(samples: &[&Sample], names: &Names, time_unix_nano: u64) -> Vec<Metri
     metrics
 }
 
-fn add(data: &mut Option<Data>, sample: &Sample, names: &Names, time_unix_nano: u64) {
+fn add(data: &mut Option<Data>, sample: SampleRef<'_>, names: &Names, time_unix_nano: u64) {
     let mut attributes = vec![];
     own_labels(sample, names, &mut |name, value| attributes.push(KeyValue::new(name, value)));
     let number = |value: f64| in_unit(sample.metric.unit, value);
-    match &sample.value {
+    match sample.value {
         Value::Counter(total) => {
             let as_double = Some(number(*total as f64));
             let empty = Sum {
