@@ -1,10 +1,10 @@
-//! `cargo xtask bench`: builds, then runs the benchmark of `tests/` on the built program.
+//! `cargo xtask bench`: sets up, builds, then runs the benchmark of `tests/` on the built program.
 
 use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::{build, command, workspace};
+use crate::{build, command, setup, workspace};
 
 /// What to hand on.
 #[derive(clap::Args)]
@@ -14,8 +14,11 @@ pub struct Arguments {
     rest: Vec<OsString>,
 }
 
-/// Builds and measures.
+/// Sets up what is missing, builds and measures.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    setup::for_build()?;
+    setup::for_web()?;
+    setup::for_bench()?;
     build::all()?;
     command::run(
         command::cargo()

@@ -175,6 +175,29 @@ pub fn of_test() -> Vec<Need> {
     ]
 }
 
+/// What benchmarks need beside that.
+pub fn of_bench() -> Vec<Need> {
+    use Present::Command;
+    vec![
+        Need::new(["bpftrace"; 4], "a peer that measures nearly anything", Command("bpftrace")),
+        Need::new(
+            ["nginx-light", "nginx", "nginx", "nginx"],
+            "a load: a server of web pages",
+            Command("nginx"),
+        ),
+        Need::new(["wrk"; 4], "asks it for pages", Command("wrk")),
+    ]
+}
+
+/// What other kernels need to be booted.
+pub fn of_vm() -> Vec<Need> {
+    vec![Need::new(
+        ["qemu-system-x86", "qemu-system-x86-core", "qemu-system-x86_64", "qemu-system-x86"],
+        "boots them",
+        Present::Command("qemu-system-x86_64"),
+    )]
+}
+
 /// Whether PATH has the command, or one of its versions.
 fn has_any_version(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

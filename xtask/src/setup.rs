@@ -88,6 +88,18 @@ pub fn for_test() -> Result<()> {
     meet(|| Ok(need::of_test()))
 }
 
+/// Meets the needs of the benchmarks: those of the tests, whose harness and peers they share, and a few more.
+pub fn for_bench() -> Result<()> {
+    for_test()?;
+    meet(|| Ok(need::of_bench()))
+}
+
+/// Meets the needs of guests with other kernels, which run the end-to-end tests.
+pub fn for_vm() -> Result<()> {
+    for_test()?;
+    meet(|| Ok(need::of_vm()))
+}
+
 /// Installs until every need is met.
 fn meet(needs: impl Fn() -> Result<Vec<Need>>) -> Result<()> {
     // Twice, because only an installed compiler can tell which LLVM it wants.

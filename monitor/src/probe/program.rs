@@ -4,7 +4,13 @@
 //! kernel takes ends the list. Only while waits or events with a weight are recorded, the program of their stacks comes to that which
 //! counts there.
 
-use std::io;
+use std::{
+    collections::HashMap,
+    io,
+    num::NonZero,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use aya::{
     Btf, Ebpf,
@@ -41,21 +47,43 @@ pub(super) struct Pending {
     refusals: Vec<String>,
 }
 
+/// The programs of one task.
+type Candidates<'a> = HashMap<&'a str, &'a mut Program>;
+
+/// At so many programs the kernel looks at once, where there are as many CPUs.
+const MAX_LOADERS: usize = 4;
+
 /// Loads the first candidate of each task that the kernel takes. Attaching comes after all are loaded, so that stock taking
-/// and counting begin within microseconds of each other: verifying a program takes tens of milliseconds.
+/// and counting begin within microseconds of each other: verifying takes up to a second a program, 3.7 s for all, so several threads do it.
 pub(super) fn load_all(
     ebpf: &mut Ebpf,
     btf: &Btf,
     tasks: impl Iterator<Item = &'static Task>,
     choice: HookChoice,
 ) -> Vec<Pending> {
-    tasks
+    let mut programs: Candidates<'_> = ebpf.programs_mut().collect();
+    let mut of_tasks: Vec<(Pending, Candidates<'_>)> = tasks
         .map(|task| {
-            let mut pending = Pending { task, candidate: 0, refusals: Vec::new() };
-            pending.load_from(0, ebpf, btf, choice);
-            pending
+            let names = task.candidates.iter().map(|(name, _)| *name);
+            let candidates = names.filter_map(|name| programs.remove_entry(name)).collect();
+            (Pending { task, candidate: 0, refusals: Vec::new() }, candidates)
         })
-        .collect()
+        .collect();
+    let left = Mutex::new(of_tasks.iter_mut());
+    let load = || loop {
+        let next = left.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let Some((pending, candidates)) = next else { return };
+        pending.load_from(0, candidates, btf, choice);
+    };
+    let loaders = thread::available_parallelism().map_or(1, NonZero::get).min(MAX_LOADERS);
+    thread::scope(|scope| {
+        for _ in 1..loaders {
+            // What no thread can be had for, this one does.
+            let _ = thread::Builder::new().spawn_scoped(scope, load);
+        }
+        load();
+    });
+    of_tasks.into_iter().map(|(pending, _)| pending).collect()
 }
 
 /// Attaches what is loaded; where the kernel refuses, the next candidate.
@@ -72,7 +100,8 @@ pub(super) fn attach_all(
                 Ok(()) => break,
                 Err(reason) => {
                     pending.refuse(hook, &reason);
-                    pending.load_from(pending.candidate + 1, ebpf, btf, choice);
+                    let mut programs = ebpf.programs_mut().collect();
+                    pending.load_from(pending.candidate + 1, &mut programs, btf, choice);
                 }
             }
         }
@@ -94,7 +123,13 @@ pub(super) fn take_stock_again(ebpf: &mut Ebpf, statuses: &[ProgramStatus]) {
 }
 
 impl Pending {
-    fn load_from(&mut self, first: usize, ebpf: &mut Ebpf, btf: &Btf, choice: HookChoice) {
+    fn load_from(
+        &mut self,
+        first: usize,
+        programs: &mut Candidates<'_>,
+        btf: &Btf,
+        choice: HookChoice,
+    ) {
         self.candidate = first;
         while let Some(&(name, hook)) = self.task.candidates.get(self.candidate) {
             let is_wanted = match (choice, hook) {
@@ -103,7 +138,7 @@ impl Pending {
                 _ => true,
             };
             if is_wanted {
-                match load(ebpf, btf, name, hook) {
+                match load(programs.get_mut(name), btf, hook) {
                     Ok(()) => return,
                     Err(reason) => self.refuse(hook, &reason),
                 }
@@ -127,8 +162,8 @@ impl Pending {
     }
 }
 
-fn load(ebpf: &mut Ebpf, btf: &Btf, name: &str, hook: Hook) -> Result<(), String> {
-    let program = ebpf.program_mut(name).ok_or("the object has no such program")?;
+fn load(program: Option<&mut &mut Program>, btf: &Btf, hook: Hook) -> Result<(), String> {
+    let program: &mut Program = program.ok_or("the object has no such program")?;
     let result = match hook {
         Hook::TpBtf(target) | Hook::Waits(target) | Hook::Weight(target) => {
             <&mut BtfTracePoint>::try_from(program).and_then(|p| p.load(target, btf))

@@ -1,6 +1,6 @@
 //! `cargo xtask vm`: the program and its kernel tests on Debian's kernels, each booted in a virtual machine on this machine's files.
 //!
-//! Contract: installs no kernel and changes no package lists. A family that a kernel cannot carry is shown as absent with
+//! Contract: installs no kernel. A family that a kernel cannot carry is shown as absent with
 //! the kernel's reason; a test that fails, or a program that does not live there, is a failure.
 
 mod archive;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{build, command, workspace};
+use crate::{build, command, setup, workspace};
 use boot::{Accelerator, Work};
 use report::Row;
 
@@ -45,12 +45,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if !command::is_root() {
         bail!("the guest's root user reads this machine's files through qemu: run this as root");
     }
-    if command::find("qemu-system-x86_64").is_none() {
-        bail!(
-            "qemu-system-x86_64 is missing: apt-get install --no-install-recommends qemu-system-x86"
-        );
-    }
+    setup::for_vm()?;
     if !arguments.no_build {
+        setup::for_build()?;
+        setup::for_web()?;
         build::all()?;
     }
     let areas = if arguments.doctor { &[][..] } else { &arguments.tests[..] };
