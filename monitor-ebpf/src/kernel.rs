@@ -244,13 +244,19 @@ impl<R: Read> Task<R> {
         R::at(self.0, offset!(task_cgroups))
     }
 
+    /// Its cgroup of v2.
+    #[inline(always)]
+    pub fn default_cgroup(self) -> *const c_void {
+        pointer::<R>(pointer::<R>(self.0, offset!(task_cgroups)), offset!(css_set_dfl_cgrp))
+    }
+
     /// The id of its cgroup in the hierarchy that gives the identity; 0 if it cannot be read.
     #[inline(always)]
     pub fn cgroup_id(self) -> u64 {
-        let set = pointer::<R>(self.0, offset!(task_cgroups));
         let cgroup = if tunable!(identity_subsys) == IDENTITY_V2 {
-            pointer::<R>(set, offset!(css_set_dfl_cgrp))
+            self.default_cgroup()
         } else {
+            let set = pointer::<R>(self.0, offset!(task_cgroups));
             let state = pointer::<R>(set, offset!(css_set_subsys) + 8 * tunable!(identity_subsys));
             pointer::<R>(state, offset!(css_cgroup))
         };

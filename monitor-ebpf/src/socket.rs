@@ -132,13 +132,19 @@ impl<R: ReadSocket> Socket<R> {
         tunable!(identity_subsys) == IDENTITY_V2
     }
 
+    /// The cgroup it is charged to, as [`Self::is_owner_kept`] has it, with the tag of a kernel that tags it.
+    #[inline(always)]
+    pub fn cgroup(self) -> *const c_void {
+        pointer::<R>(self.0, offset!(socket_cgroup))
+    }
+
     /// The slot of its cgroup; `unattributed` where that is not known, or gone already. It must be full.
     #[inline(always)]
     pub fn slot(self) -> u32 {
         if !Self::is_owner_kept() {
             return SLOT_UNATTRIBUTED;
         }
-        let cgroup = pointer::<R>(self.0, offset!(socket_cgroup));
+        let cgroup = self.cgroup();
         // Refused of a typed pointer; a kernel that tags it takes the untyped hooks.
         if tunable!(socket_cgroup_tag) != 0 && cgroup as u64 & 1 != 0 {
             return SLOT_UNATTRIBUTED;

@@ -322,11 +322,16 @@ fn slot_of<R: ReadSocket>(socket: Socket<R>) -> u32 {
 /// The slot of a socket in the middle of a call that its user makes.
 #[inline(always)]
 fn slot_in_call<R: ReadSocket>(socket: Socket<R>) -> u32 {
-    if Socket::<R>::is_owner_kept() {
-        return socket.slot();
-    }
     let task = kernel::current();
-    slot::of_task(task, task.cgroup_id())
+    if !Socket::<R>::is_owner_kept() {
+        return slot::of_current(task);
+    }
+    // Nearly always it belongs to who calls, whose slot is at hand: a cgroup's is a hash away, some 36 of 170 ns.
+    let is_its_own = socket.cgroup() as u64 == task.default_cgroup() as u64;
+    if is_its_own && !task.is_kernel_thread() {
+        return slot::of_current(task);
+    }
+    socket.slot()
 }
 
 #[inline(always)]
