@@ -127,9 +127,8 @@ fn two_past_ranges_are_compared_and_commands_draw_them() -> Result<()> {
     let busy_from = now_s()? + 1.0;
     wait_windows(&daemon, 2.0)?;
 
-    let name = container.name();
     let path = format!(
-        "/api/v1/flamegraph?container={name}&start={busy_from:.3}&duration=8s&against={quiet_from:.3}&format=folded"
+        "/api/v1/flamegraph?start={busy_from:.3}&duration=8s&against={quiet_from:.3}&format=folded"
     );
     let lines = daemon.text(&path)?;
     // Each line ends with how much it was before and how much it is now.
@@ -143,6 +142,7 @@ fn two_past_ranges_are_compared_and_commands_draw_them() -> Result<()> {
 
     let output = directory.path().join("then.svg");
     let output = output.to_str().context("a path in UTF-8")?;
+    let name = container.name();
     let start = format!("{busy_from:.3}");
     let drawn = daemon.cli(&[
         "flamegraph",

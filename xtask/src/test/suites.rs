@@ -11,7 +11,7 @@ use crate::{command, workspace};
 
 /// They ask a daemon of their own and wait for most of their time: two at once disturb each other little. All other programs load the
 /// machine and compare what they measure with its accounts.
-const ASKING: [&str; 4] = ["cli", "docs", "history", "push"];
+const ASKING: [&str; 3] = ["cli", "docs", "push"];
 
 /// Those that ask.
 pub fn asking(filter: &[String]) -> Command {

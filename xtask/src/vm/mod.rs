@@ -104,14 +104,34 @@ fn test_programs(areas: &[String]) -> Result<Vec<PathBuf>> {
         println!("  $ {}", command::show(&cargo));
         let text = cargo.output().context("cargo did not start")?.stdout;
         let text = String::from_utf8_lossy(&text).into_owned();
-        programs.push(executable(&text).with_context(|| format!("no program of {area}"))?);
+        programs.push(executable(&text, area).with_context(|| format!("no program of {area}"))?);
     }
     Ok(programs)
 }
 
-/// The program that cargo's messages end with.
-fn executable(messages: &str) -> Option<PathBuf> {
+/// The test program of an area, by cargo's messages, which tell of other programs that it built for that as well.
+fn executable(messages: &str, area: &str) -> Option<PathBuf> {
     let message = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok();
-    let paths = messages.lines().filter_map(message);
-    paths.filter_map(|m| m["executable"].as_str().map(PathBuf::from)).next_back()
+    let is_it = |message: &serde_json::Value| {
+        message["target"]["name"] == area && message["target"]["kind"][0] == "test"
+    };
+    let mut its = messages.lines().filter_map(message).filter(is_it);
+    its.find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_test_program_is_told_from_others_that_were_built_with_it() {
+        let of = |kind: &str, name: &str| {
+            let target = serde_json::json!({ "kind": [kind], "name": name });
+            let path = format!("/{kind}/{name}");
+            serde_json::json!({ "target": target, "executable": path }).to_string()
+        };
+        let messages = [of("test", "kernel"), of("bin", "bench"), of("bin", "kernel")].join("\n");
+        assert_eq!(executable(&messages, "kernel"), Some("/test/kernel".into()));
+        assert_eq!(executable(&messages, "bench"), None);
+    }
 }
