@@ -45,8 +45,8 @@ impl Probes {
         loaded.filter_map(|(name, fd)| cost(name, fd.as_fd()).ok()).collect()
     }
 
-    /// Whether run-time statistics were on at any time since the programs were loaded, by the one that never rests: asking all 80 programs
-    /// is a twentieth of a tick with 100 busy containers.
+    /// Whether run-time statistics were on at any time since the programs were loaded, by the one that never rests: asking all 50
+    /// programs was a tenth of the samples of a tick with 100 busy containers.
     pub(super) fn were_timed(&self) -> bool {
         let mut programs = self.object().programs();
         let busiest = programs.find_map(|(name, program)| {
