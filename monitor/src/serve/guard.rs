@@ -32,7 +32,12 @@ pub async fn guard(State(served): State<Served>, request: Request, next: Next) -
             }
         }
     };
+    let too_long = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
     let headers = response.headers_mut();
+    if too_long {
+        // What was not read is in the way of the next request: a client that keeps the connection would lose that one.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),

@@ -75,3 +75,20 @@ async fn only_loopback_names_and_no_other_sites() {
     let open = Server::bound(2, Some("0.0.0.0:7070"));
     assert_eq!(open.ask(with("host", "host.example")).await.0, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_form_that_is_too_long_ends_its_connection() {
+    let server = Server::new(2);
+    let post = |form: String| {
+        Request::post("/prometheus/api/v1/query")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from(form))
+            .unwrap()
+    };
+    let (status, headers, _) = server.ask(post(format!("query={}", "x".repeat(3 << 20)))).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert_eq!(headers["connection"], "close");
+    let (status, headers, _) = server.ask(post("query=1%2B".to_owned())).await;
+    assert_ne!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(!headers.contains_key("connection"), "what was read whole keeps it");
+}
