@@ -31,6 +31,12 @@ const DISK_BYTES: u64 = 8 << 30;
 /// A kernel that runs on the processor itself has begun its first program long before.
 const KVM_PATIENCE: Duration = Duration::from_secs(20);
 
+/// A CPU that does not come back is shown with the stacks of all, and ends the guest.
+const COMMAND_LINE: &str = "console=ttyS0 panic=-1 tsc=reliable clocksource=tsc watchdog_thresh=30 \
+                            softlockup_panic=1 softlockup_all_cpu_backtrace=1";
+/// The most one test may take on the processor itself: the slowest of `kernel` takes 25 s.
+const ONE_TEST: Duration = Duration::from_secs(60);
+
 /// What executes the guest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
@@ -67,12 +73,14 @@ pub fn run(kernel: &Kernel, accelerator: Accelerator, work: &Work<'_>, place: &P
     let _ = fs::remove_dir_all(place);
     fs::create_dir_all(place)?;
     let tests: Vec<_> = work.tests.iter().map(|test| test.display().to_string()).collect();
-    let slowness = if accelerator == Accelerator::Tcg { 10 } else { 1 };
+    let slowness: u64 = if accelerator == Accelerator::Tcg { 10 } else { 1 };
     let head = format!(
-        "export CGSCOPE_BIN={} CGSCOPE_VM_TESTS='{}' CGSCOPE_VM_TIME={} CGSCOPE_TEST_SLOWNESS={slowness}\n",
+        "export CGSCOPE_BIN={} CGSCOPE_VM_TESTS='{}' CGSCOPE_VM_TIME={} CGSCOPE_VM_TEST_TIME={} \
+         CGSCOPE_TEST_SLOWNESS={slowness}\n",
         work.program.display(),
         tests.join(" "),
-        work.test_time.as_secs()
+        work.test_time.as_secs(),
+        ONE_TEST.as_secs() * slowness,
     );
     fs::write(place.join("guest.sh"), head + GUEST)?;
     let disk = place.join("disk");
@@ -112,7 +120,7 @@ fn start(
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", "console=ttyS0 panic=-1 quiet tsc=reliable clocksource=tsc"])
+        .args(["-append", COMMAND_LINE])
         .args(share("host", Path::new("/"), ",readonly=on"))
         .args(share("out", place, ""))
         .arg("-drive")

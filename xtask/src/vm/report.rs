@@ -119,12 +119,11 @@ fn outcomes(log: &str) -> (u64, Vec<String>, usize) {
     for line in log.lines() {
         if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
             match name.1 {
-                // What a test prints may stand between its name and its outcome: those are listed at the end.
                 "ok" => passed += 1,
-                "FAILED" => failed.push(name.0.to_owned()),
+                outcome if outcome.starts_with("FAILED") => failed.push(name.0.to_owned()),
                 _ => {}
             }
-        } else if line.starts_with("test result: ") {
+        } else if line == "== end" {
             ended += 1;
         }
     }
@@ -137,9 +136,9 @@ mod tests {
 
     #[test]
     fn outcomes_are_read_by_test_and_by_program() {
-        let log = "test a::b ... ok\ntest c ... FAILED\n\ntest result: FAILED. 1 passed; 1 failed\n\
-                   == next\ntest d ... ok\n";
-        assert_eq!(outcomes(log), (2, vec!["c".to_owned()], 1));
+        let log = "== one\ntest a::b ... ok\ntest result: ok. 1 passed\ntest c ... FAILED\n\
+                   test e ... FAILED: not over after 60 s\n== end\n== next\ntest d ... ok\n";
+        assert_eq!(outcomes(log), (2, vec!["c".to_owned(), "e".to_owned()], 1));
     }
 
     #[test]
