@@ -217,7 +217,8 @@ fn fault_ends(ctx: &PerfEventContext, is_major: bool) {
     // SAFETY: the verifier turns this into a load from the event.
     let page = unsafe { (*data).addr } >> PAGE_SHIFT;
     let is_user = is_user_mode(data);
-    let slot = current_slot();
+    let task = kernel::current();
+    let slot = slot::of_current(task);
     let counter = MemoryCounter::of_fault(is_user, is_major) as usize;
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
@@ -228,7 +229,7 @@ fn fault_ends(ctx: &PerfEventContext, is_major: bool) {
             *counters.add(counter & 3) += 1;
         }
     }
-    let tid = kernel::current().tid();
+    let tid = task.tid();
     let Some(place) = fault_place(tid, is_user) else { return };
     // SAFETY: a map value, copied at once.
     let start = unsafe { *place };
@@ -270,7 +271,8 @@ fn on_cache_read<R: Read>(mapping: *const c_void, first: u64, last: u64) {
         return;
     }
     let number: u64 = R::at(inode, offset!(inode_number));
-    let tid = kernel::current().tid();
+    let task = kernel::current();
+    let tid = task.tid();
     let Some(place) = CACHE_READ.get_ptr_mut(tid & (CACHE_READS - 1)) else { return };
     // SAFETY: a map value. Of two threads in one place, one counts a part twice.
     let before = unsafe { *place };
@@ -282,9 +284,10 @@ fn on_cache_read<R: Read>(mapping: *const c_void, first: u64, last: u64) {
         return;
     }
     let pages = last - first + 1;
-    match call() {
-        Call::Read => count(current_slot(), MemoryCounter::CacheAccessesRead, pages),
-        _ => count(current_slot(), MemoryCounter::CacheAccessesOther, pages),
+    let slot = slot::of_current(task);
+    match call(task) {
+        Call::Read => count(slot, MemoryCounter::CacheAccessesRead, pages),
+        _ => count(slot, MemoryCounter::CacheAccessesOther, pages),
     }
 }
 
@@ -292,10 +295,13 @@ fn on_cache_read<R: Read>(mapping: *const c_void, first: u64, last: u64) {
 #[inline(always)]
 fn on_cache_add<R: Read>(folio: *const c_void) {
     let pages = pages::<R>(folio);
-    match call() {
-        Call::Read => count(current_slot(), MemoryCounter::CacheMissesRead, pages),
-        Call::None => count(current_slot(), MemoryCounter::CacheMissesMapped, pages),
-        Call::Other => count(current_slot(), MemoryCounter::CacheMissesOther, pages),
+    let task = kernel::current();
+    let call = call(task);
+    let slot = slot::of_current(task);
+    match call {
+        Call::Read => count(slot, MemoryCounter::CacheMissesRead, pages),
+        Call::None => count(slot, MemoryCounter::CacheMissesMapped, pages),
+        Call::Other => count(slot, MemoryCounter::CacheMissesOther, pages),
         Call::Write => {}
     }
 }
@@ -314,8 +320,7 @@ enum Call {
 }
 
 #[inline(always)]
-fn call() -> Call {
-    let task = kernel::current();
+fn call(task: Task<Direct>) -> Call {
     if task.is_kernel_thread() || offset!(regs_syscall) == ABSENT {
         return Call::Read;
     }
