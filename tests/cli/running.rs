@@ -1,6 +1,8 @@
 //! A command of the program that is running: its signals, its end, what it holds in the kernel.
 
 use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,14 @@ impl Running {
     pub fn start(command: &mut Command) -> Result<Self> {
         let directory = TempDir::with_prefix_in("running-", scratch_dir())?;
         let file = |name: &str| File::create(directory.path().join(name));
+        // A shell has what it starts in the background ignore SIGINT, and that is inherited.
+        // SAFETY: between fork and exec, one call that may be made there.
+        unsafe {
+            command.pre_exec(|| match libc::signal(libc::SIGINT, libc::SIG_DFL) {
+                libc::SIG_ERR => Err(io::Error::last_os_error()),
+                _ => Ok(()),
+            });
+        }
         let child = command
             .stdout(file("stdout")?)
             .stderr(file("stderr")?)
