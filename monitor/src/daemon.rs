@@ -159,10 +159,8 @@ impl Shared {
             flight.collect(&mut samples);
         }
         let at = WallTimeNs::now();
-        let tick = Arc::new(match self.live.latest() {
-            Some(before) => Tick::after(&before, at, taken, samples),
-            None => Tick::new(at, taken, samples),
-        });
+        let tick = Tick::after(self.live.latest().as_deref(), at, taken, samples);
+        let tick = Arc::new(tick);
         self.live.add_shared(Arc::clone(&tick));
         if let Some(history) = &self.history {
             history.record(tick);

@@ -32,20 +32,20 @@ struct Series {
 impl Tick {
     /// A tick that has no other before it.
     pub fn new(at: WallTimeNs, taken: KtimeNs, samples: Vec<Sample>) -> Self {
-        Self::of(Earlier { runs: &[], values: &[] }, at, taken, samples)
+        Self::after(None, at, taken, samples)
     }
 
-    /// The tick that follows another, with which it shares what is the same.
-    pub fn after(before: &Self, at: WallTimeNs, taken: KtimeNs, samples: Vec<Sample>) -> Self {
-        Self::of(Earlier { runs: &before.runs, values: &before.values }, at, taken, samples)
-    }
-
-    fn of(
-        mut earlier: Earlier<'_>,
+    /// The tick that follows another, if there was one, with which it shares what is the same.
+    pub fn after(
+        before: Option<&Self>,
         at: WallTimeNs,
         taken: KtimeNs,
         mut samples: Vec<Sample>,
     ) -> Self {
+        let mut earlier = match before {
+            Some(before) => Earlier { runs: &before.runs, values: &before.values },
+            None => Earlier { runs: &[], values: &[] },
+        };
         let mut runs = vec![];
         for samples in samples.chunk_by_mut(|a, b| a.subject == b.subject) {
             let run = earlier.share(samples);
@@ -163,7 +163,7 @@ mod tests {
     }
 
     fn after(before: &Tick, samples: Vec<Sample>) -> Tick {
-        let tick = Tick::after(before, WallTimeNs(1), KtimeNs(1), samples.clone());
+        let tick = Tick::after(Some(before), WallTimeNs(1), KtimeNs(1), samples.clone());
         assert_eq!(tick.samples().map(SampleRef::to_sample).collect::<Vec<_>>(), samples);
         assert_eq!(tick.len(), samples.len());
         tick

@@ -56,13 +56,8 @@ impl InProcess {
     /// [`NoAnswer`].
     pub fn get(&self, path: &str, limit_bytes: usize) -> Result<(bool, Vec<u8>), NoAnswer> {
         self.runtime.block_on(async {
-            let request = Request::get(path).body(Body::empty())?;
-            let answer = match self.router.clone().oneshot(request).await {
-                Ok(answer) => answer,
-                Err(never) => match never {},
-            };
-            let is_success = answer.status().is_success();
-            let body = to_bytes(answer.into_body(), limit_bytes).await?;
+            let (is_success, body) = self.ask(path).await?;
+            let body = to_bytes(body, limit_bytes).await?;
             Ok((is_success, body.to_vec()))
         })
     }
@@ -77,13 +72,8 @@ impl InProcess {
         take: &mut dyn FnMut(bool, &[u8]) -> bool,
     ) -> Result<bool, NoAnswer> {
         self.runtime.block_on(async {
-            let request = Request::get(path).body(Body::empty())?;
-            let answer = match self.router.clone().oneshot(request).await {
-                Ok(answer) => answer,
-                Err(never) => match never {},
-            };
-            let is_success = answer.status().is_success();
-            let mut parts = answer.into_body().into_data_stream();
+            let (is_success, body) = self.ask(path).await?;
+            let mut parts = body.into_data_stream();
             while let Some(part) = parts.next().await {
                 if !take(is_success, &part?) {
                     break;
@@ -91,5 +81,15 @@ impl InProcess {
             }
             Ok(is_success)
         })
+    }
+
+    /// Whether `GET path` succeeds, and what comes.
+    async fn ask(&self, path: &str) -> Result<(bool, Body), axum::http::Error> {
+        let request = Request::get(path).body(Body::empty())?;
+        let answer = match self.router.clone().oneshot(request).await {
+            Ok(answer) => answer,
+            Err(never) => match never {},
+        };
+        Ok((answer.status().is_success(), answer.into_body()))
     }
 }

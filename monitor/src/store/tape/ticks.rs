@@ -122,10 +122,8 @@ pub fn decode(bytes: &[u8], metrics: &Metrics) -> Result<Block, Damaged> {
             });
         }
         let (at, taken) = (WallTimeNs(before.0), KtimeNs(before.1));
-        block.ticks.push(match block.ticks.last() {
-            Some(before) => Tick::after(before, at, taken, samples),
-            None => Tick::new(at, taken, samples),
-        });
+        let tick = Tick::after(block.ticks.last(), at, taken, samples);
+        block.ticks.push(tick);
     }
     if reader.is_empty() { Ok(block) } else { Err(Damaged) }
 }
