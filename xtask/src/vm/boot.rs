@@ -34,7 +34,7 @@ const KVM_PATIENCE: Duration = Duration::from_secs(20);
 /// A CPU that does not come back is shown with the stacks of all, and ends the guest.
 const COMMAND_LINE: &str = "console=ttyS0 panic=-1 tsc=reliable clocksource=tsc watchdog_thresh=30 \
                             softlockup_panic=1 softlockup_all_cpu_backtrace=1";
-/// The most one test may take on the processor itself: the slowest of `kernel` takes 25 s.
+/// The most one test may take on the processor itself: emulated, with ten times that, the slowest of `kernel` took 54 s.
 const ONE_TEST: Duration = Duration::from_secs(60);
 
 /// What executes the guest.

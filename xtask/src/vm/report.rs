@@ -23,7 +23,7 @@ pub struct Row {
     release: String,
     families: Vec<Family>,
     passed: u64,
-    /// Tests by name.
+    /// Tests by name, each with what became of it.
     failed: Vec<String>,
     /// Why there is less than there should be.
     trouble: Option<String>,
@@ -117,12 +117,10 @@ fn short(reason: &str) -> String {
 fn outcomes(log: &str) -> (u64, Vec<String>, usize) {
     let (mut passed, mut failed, mut ended) = (0, Vec::new(), 0);
     for line in log.lines() {
-        if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
-            match name.1 {
-                "ok" => passed += 1,
-                outcome if outcome.starts_with("FAILED") => failed.push(name.0.to_owned()),
-                _ => {}
-            }
+        if line.starts_with("== passed ") {
+            passed += 1;
+        } else if let Some(test) = line.strip_prefix("== failed ") {
+            failed.push(test.to_owned());
         } else if line == "== end" {
             ended += 1;
         }
@@ -136,9 +134,10 @@ mod tests {
 
     #[test]
     fn outcomes_are_read_by_test_and_by_program() {
-        let log = "== one\ntest a::b ... ok\ntest result: ok. 1 passed\ntest c ... FAILED\n\
-                   test e ... FAILED: not over after 60 s\n== end\n== next\ntest d ... ok\n";
-        assert_eq!(outcomes(log), (2, vec!["c".to_owned(), "e".to_owned()], 1));
+        let log = "== one\ntest a::b ... what it says\nok\n\n== passed a::b\ntest c ... \n\
+                   == failed c: not over after 60 s\n== end\n== next\n\n== passed d\n";
+        let failed = vec!["c: not over after 60 s".to_owned()];
+        assert_eq!(outcomes(log), (2, failed, 1));
     }
 
     #[test]
